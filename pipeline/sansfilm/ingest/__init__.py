@@ -1,0 +1,1 @@
+"""From sources to plans: discover, headers, geometry, grouping."""

@@ -1,0 +1,190 @@
+"""Attribute values out of a walked dataset: strict where a wrong value would place pixels wrongly.
+
+Names are DICOM keywords; the kinds follow PS3.6. ``need_*`` raise BAD_VALUE, the others return
+None for what is absent or unreadable.
+"""
+
+import math
+import struct
+from collections.abc import Mapping
+
+from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.ingest.dataset import EXPLICIT_BE, Walked
+
+TAGS: Mapping[str, int] = {
+    "SpecificCharacterSet": 0x00080005,
+    "ImageType": 0x00080008,
+    "SOPClassUID": 0x00080016,
+    "SOPInstanceUID": 0x00080018,
+    "StudyDate": 0x00080020,
+    "SeriesDate": 0x00080021,
+    "AcquisitionDate": 0x00080022,
+    "StudyTime": 0x00080030,
+    "AcquisitionTime": 0x00080032,
+    "Modality": 0x00080060,
+    "Manufacturer": 0x00080070,
+    "PatientName": 0x00100010,
+    "PatientID": 0x00100020,
+    "IssuerOfPatientID": 0x00100021,
+    "PatientBirthDate": 0x00100030,
+    "PatientSex": 0x00100040,
+    "BodyPartExamined": 0x00180015,
+    "SliceThickness": 0x00180050,
+    "KVP": 0x00180060,
+    "RepetitionTime": 0x00180080,
+    "EchoTime": 0x00180081,
+    "InversionTime": 0x00180082,
+    "SpacingBetweenSlices": 0x00180088,
+    "ExposureTime": 0x00181150,
+    "XRayTubeCurrent": 0x00181151,
+    "Exposure": 0x00181152,
+    "ImagerPixelSpacing": 0x00181164,
+    "ConvolutionKernel": 0x00181210,
+    "FlipAngle": 0x00181314,
+    "DiffusionBValue": 0x00189087,
+    "StudyInstanceUID": 0x0020000D,
+    "SeriesInstanceUID": 0x0020000E,
+    "SeriesNumber": 0x00200011,
+    "AcquisitionNumber": 0x00200012,
+    "InstanceNumber": 0x00200013,
+    "ImagePositionPatient": 0x00200032,
+    "ImageOrientationPatient": 0x00200037,
+    "FrameOfReferenceUID": 0x00200052,
+    "TemporalPositionIdentifier": 0x00200100,
+    "SamplesPerPixel": 0x00280002,
+    "PhotometricInterpretation": 0x00280004,
+    "NumberOfFrames": 0x00280008,
+    "Rows": 0x00280010,
+    "Columns": 0x00280011,
+    "PixelSpacing": 0x00280030,
+    "BitsAllocated": 0x00280100,
+    "BitsStored": 0x00280101,
+    "HighBit": 0x00280102,
+    "PixelRepresentation": 0x00280103,
+    "PixelPaddingValue": 0x00280120,
+    "PixelPaddingRangeLimit": 0x00280121,
+    "WindowCenter": 0x00281050,
+    "WindowWidth": 0x00281051,
+    "RescaleIntercept": 0x00281052,
+    "RescaleSlope": 0x00281053,
+    "RescaleType": 0x00281054,
+    "WindowCenterWidthExplanation": 0x00281055,
+    "VOILUTFunction": 0x00281056,
+    "LossyImageCompression": 0x00282110,
+    "LossyImageCompressionRatio": 0x00282112,
+    "LossyImageCompressionMethod": 0x00282114,
+    "ModalityLUTSequence": 0x00283000,
+    "SharedFunctionalGroupsSequence": 0x52009229,
+    "PerFrameFunctionalGroupsSequence": 0x52009230,
+}
+_MAX_TEXT = 2**16
+
+
+def is_uid(text: str) -> bool:
+    """Tell whether a text is a UID that is safe as a key (PS3.5 section 9.1)."""
+    return 0 < len(text) <= 64 and all(part.isascii() and part.isdigit() for part in text.split("."))
+
+
+class Values:
+    """Typed access to the top-level values of one dataset."""
+
+    def __init__(self, buffer: bytes, walked: Walked, syntax: str) -> None:
+        self._buffer, self._walked = buffer, walked
+        self._order = ">" if syntax == EXPLICIT_BE else "<"
+
+    def __contains__(self, keyword: str) -> bool:
+        return TAGS[keyword] in self._walked.elements
+
+    def raw(self, keyword: str) -> bytes | None:
+        """Return the bytes of a value, None if the element is absent."""
+        element = self._walked.elements.get(TAGS[keyword])
+        if element is None:
+            return None
+        _, start, length = element
+        return self._buffer[start : start + min(length, _MAX_TEXT)]
+
+    def _once(self, keyword: str) -> None:
+        if TAGS[keyword] in self._walked.repeated:
+            raise BadInstanceError(ProblemCode.BAD_VALUE, f"{keyword} stands twice")
+
+    def text(self, keyword: str) -> str:
+        """Return a value as one stripped line of text; "" if absent. Bytes become Latin-1."""
+        return (self.raw(keyword) or b"").decode("latin-1").strip(" \0").replace("\0", "")
+
+    def texts(self, keyword: str) -> list[str]:
+        """Return a multi-valued text."""
+        whole = self.text(keyword)
+        return [part.strip() for part in whole.split("\\")] if whole else []
+
+    def floats(self, keyword: str) -> list[float] | None:
+        """Return decimal strings as floats; None if absent, empty or not finite numbers."""
+        try:
+            numbers = [float(part) for part in self.texts(keyword)]
+        except ValueError:
+            return None
+        return numbers if numbers and all(map(math.isfinite, numbers)) else None
+
+    def number(self, keyword: str) -> float | None:
+        """Return the first decimal string, None if there is none."""
+        numbers = self.floats(keyword)
+        return numbers[0] if numbers else None
+
+    def integer(self, keyword: str) -> int | None:
+        """Return an integer string, None if absent or not one."""
+        try:
+            return int(self.text(keyword))
+        except ValueError:
+            return None
+
+    def double(self, keyword: str) -> float | None:
+        """Return one binary double (VR FD), None if absent."""
+        raw = self.raw(keyword)
+        return struct.unpack(self._order + "d", raw)[0] if raw and len(raw) == 8 else None
+
+    def need_floats(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Return exactly `count` finite floats, None if the element is absent or empty."""
+        self._once(keyword)
+        if not self.text(keyword):
+            return None
+        numbers = self.floats(keyword)
+        if numbers is None or len(numbers) != count:
+            message = f"{keyword} must be {count} finite numbers"
+            raise BadInstanceError(ProblemCode.BAD_VALUE, message)
+        return tuple(numbers)
+
+    def need_number(self, keyword: str, default: float) -> float:
+        """Return one finite float, `default` if the element is absent or empty."""
+        numbers = self.need_floats(keyword, 1)
+        return default if numbers is None else numbers[0]
+
+    def unsigned(self, keyword: str, default: int | None = None, signed: bool = False) -> int:
+        """Return one 16-bit integer (VR US, or SS if `signed`)."""
+        self._once(keyword)
+        element = self._walked.elements.get(TAGS[keyword])
+        if element is None or element[2] == 0:
+            if default is None:
+                raise BadInstanceError(ProblemCode.BAD_VALUE, f"{keyword} is missing")
+            return default
+        vr, start, length = element
+        if vr not in (b"", b"US", b"SS", b"UN", b"OW") or length != 2:
+            message = f"{keyword} must be one 16-bit integer, found VR {vr.decode()} of {length} bytes"
+            raise BadInstanceError(ProblemCode.BAD_VALUE, message)
+        layout = self._order + ("h" if signed else "H")
+        return int(struct.unpack_from(layout, self._buffer, start)[0])
+
+    def uid(self, keyword: str, *, required: bool = True) -> str:
+        """Return a UID that is safe as a key; "" if absent and not required.
+
+        Raises
+        ------
+        BadInstanceError
+            BAD_UID.
+        """
+        self._once(keyword)
+        text = self.text(keyword)
+        if not text and not required:
+            return ""
+        if not is_uid(text):
+            what = "is missing" if not text else "is not digits and dots of at most 64 characters"
+            raise BadInstanceError(ProblemCode.BAD_UID, f"{keyword} {what}")
+        return text

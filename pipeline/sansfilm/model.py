@@ -1,0 +1,244 @@
+"""The nouns that travel between the stages: small, frozen, picklable, without pixels.
+
+Axis order everywhere: ``(z, y, x)`` for stacks with a place in the patient, ``(i, y, x)`` for
+images without one. Millimetres; patient coordinates are DICOM's LPS (PS3.3 C.7.6.2.1.1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sansfilm.errors import Problem
+
+Vector = tuple[float, float, float]
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """One file that may be an instance. `size` in bytes."""
+
+    uri: str
+    size: int
+    modified_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLocation:
+    """Where the codestream of a single-frame instance lies in its file.
+
+    Offsets are in the file, or in the inflated dataset when `deflated`. `element_offset` to
+    `element_end` is the whole Pixel Data element: everything outside of it is the header.
+    """
+
+    element_offset: int
+    element_end: int
+    parts: tuple[tuple[int, int], ...]
+    deflated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpec:
+    """What a decoder must know of a frame; names as in PS3.3 C.7.6.3."""
+
+    transfer_syntax: str
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    photometric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One VOI window (PS3.3 C.11.2.1.2): centre and width in modality values."""
+
+    center: float
+    width: float
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the image is of; goes to the patients table and to nothing else."""
+
+    patient_id: str
+    issuer: str
+    name: str
+    birth_date: str
+    sex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the stages need to know of one single-frame instance."""
+
+    uri: str
+    size: int
+    modified_ns: int | None
+    sha256: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str | None
+    modality: str
+    spec: FrameSpec
+    pixels: PixelLocation
+    position: Vector | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, float] | None
+    slice_thickness: float | None
+    slope: float
+    intercept: float
+    unit: str
+    windows: tuple[Window, ...]
+    voi_function: str
+    padding: tuple[int, int] | None
+    instance_number: int | None
+    lossy: tuple[bool, str, float | None]
+    identity: Identity
+    extra: Mapping[str, Any]
+
+    number_of_frames = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the geometry of a stack turned out to be: code, the numbers behind it, a sentence."""
+
+    code: str
+    numbers: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """How stored values became level-0 values.
+
+    ``applied`` is "integer" (level 0 holds modality values as integers), "attributes" (level 0
+    holds stored values; scale_factor and add_offset say the rest) or "per_frame" (level 0 holds
+    floating modality values; the frame table has each slope and intercept).
+    """
+
+    slope: float
+    intercept: float
+    unit: str
+    applied: str
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPlan:
+    """One resolution level: shapes in voxels, factors relative to level 0, per axis."""
+
+    path: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    factors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumePlan:
+    """One volume to be: its frames in index order and everything that decides its bytes."""
+
+    volume_id: str
+    series_uid: str
+    axes: tuple[str, ...]
+    dtype: str
+    levels: tuple[LevelPlan, ...]
+    frames: tuple[Header, ...]
+    verdict: Verdict
+    affine_lps: Matrix | None
+    spacing_mm: tuple[float | None, ...]
+    rescale: Rescale
+    padding: tuple[float, float] | None
+    patient_key: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of level 0."""
+        return self.levels[0].shape
+
+    @property
+    def slabs(self) -> int:
+        """Number of slabs: shards of level 0 along the first axis."""
+        return -(-self.shape[0] // self.levels[0].shards[0])
+
+
+@dataclass(frozen=True, slots=True)
+class SlabPlan:
+    """One task: decode the frames of one shard along the first axis and write all its levels."""
+
+    volume: str
+    index: int
+    frames: tuple[Header, ...]
+    levels: tuple[LevelPlan, ...]
+    dtype: str
+    rescale: Rescale
+    padding: tuple[float, float] | None
+    compression_level: int
+    prefer: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as it was written: key below the volume, bytes, digest."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What came of one frame: digest of its stored values and who decoded it, or the Problem."""
+
+    sop_instance_uid: str
+    pixel_digest: str = ""
+    decoder: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlabResult:
+    """What a slab task did; `objects` is empty when a frame failed."""
+
+    index: int
+    objects: tuple[StoredObject, ...]
+    frames: tuple[FrameResult, ...]
+    bytes_read: int = 0
+    bytes_decoded: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest."""
+
+    volumes: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    files: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("seen", "dicom", "images", "ingested", "skipped"), 0)
+    )
+    frames: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("found", "stored", "in_problems"), 0)
+    )
+    bytes: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("read", "decoded", "written"), 0)
+    )
+    seconds: float = 0.0
+    unchanged: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    dry_run: bool = False
+    archive: str = ""
+
+    def __repr__(self) -> str:
+        return (
+            f"<sansfilm.Report: {len(self.volumes)} volumes ({len(self.unchanged)} were there), "
+            f"{self.frames['stored']} of {self.frames['found']} frames stored, "
+            f"{len(self.problems)} problems, {self.seconds:.1f} s>"
+        )

@@ -1,0 +1,93 @@
+"""How an ingest is to be done: frozen options, checked when they are made."""
+
+from dataclasses import asdict, dataclass, field
+
+from sansfilm.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budgets:
+    """Limits that are checked before anything is allocated for an instance."""
+
+    header_bytes: int = 64 * 2**20
+    """Bytes of a dataset outside Pixel Data; typical CT headers hold 2 to 20 kB."""
+    inflated_bytes: int = 2**28
+    """Bytes of a deflated dataset once inflated."""
+    elements: int = 200_000
+    """Data elements of one dataset, nested ones included."""
+    depth: int = 200
+    """Nesting of sequences; pydicom's own reader fails near 249."""
+    frame_pixels: int = 2**28
+    """Rows x Columns of one frame: 16384 x 16384."""
+    frames: int = 1_000_000
+    """Number of Frames of one instance."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise OptionError(f"budget {name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tolerances:
+    """How far slices may be from where a regular stack has them."""
+
+    z_mm: float = 0.2
+    """Along the slice normal, mm (as dcm2niix and IDC do); for slices closer than 0.8 mm a
+    quarter of their distance is used instead, so that thin slices cannot hide a gap."""
+    in_plane_mm: float = 0.1
+    """Sideways offset of a slice against the stack, mm."""
+    cosine: float = 0.01
+    """Largest difference of a direction cosine within one stack."""
+    same_position_mm: float = 0.01
+    """Slices nearer than this are at one position, mm."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 < value < float("inf"):
+                raise OptionError(f"tolerance {name} must be positive, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """The shape of the arrays on storage."""
+
+    chunk: int = 64
+    """Edge of a cubic chunk in voxels; 64 reads thin slices and patches equally well."""
+    slab: int = 64
+    """Slices in one shard of level 0: what one task holds in memory."""
+    smallest: int = 64
+    """Levels are added until rows and columns of the last one are at most this."""
+    compression_level: int = 3
+    """zstd level under blosc bit shuffle; 3 costs 0.23 CPU s per 84 MB."""
+
+    def __post_init__(self) -> None:
+        for name in ("chunk", "slab"):
+            value = getattr(self, name)
+            if value < 1 or value & (value - 1):
+                raise OptionError(f"{name} must be a power of two, got {value}")
+        if self.smallest < 1:
+            raise OptionError(f"smallest must be at least 1, got {self.smallest}")
+        if not 1 <= self.compression_level <= 9:
+            raise OptionError(f"compression_level must be 1 to 9, got {self.compression_level}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """All options of an ingest; recorded in every commit."""
+
+    budgets: Budgets = field(default_factory=Budgets)
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    storage: Storage = field(default_factory=Storage)
+    prefer: tuple[str, ...] = ("native", "imagecodecs", "pylibjpeg")
+    """Decoders in the order in which they are tried."""
+    device: str = "auto"
+    """Where to decode and reduce: "auto", "cpu" or "gpu"."""
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise OptionError(f"device must be auto, cpu or gpu, got {self.device!r}")
+
+    def shaping(self) -> dict[str, object]:
+        """Return the options that decide which bytes are stored: part of every volume_id."""
+        return {"tolerances": asdict(self.tolerances), "storage": asdict(self.storage)}
