@@ -1,4 +1,4 @@
-"""What can go wrong: exceptions for a wrong call or a run that cannot go on, Problems for bad input.
+"""What can go wrong: exceptions for wrong calls and runs that cannot go on, Problems for input.
 
 ::
 
@@ -118,7 +118,7 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.PIXEL_LENGTH: "Pixel Data is shorter or longer than the image needs.",
     ProblemCode.BAD_FRAGMENTS: "The fragments of encapsulated Pixel Data cannot be followed.",
     ProblemCode.UNSUPPORTED_SYNTAX: "The transfer syntax is not one that sansfilm decodes.",
-    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet (SEG, dose, slide, ...).",
+    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet (SEG, dose, slide).",
     ProblemCode.UNSUPPORTED_MULTIFRAME: "Multi-frame objects and mosaics are not placed yet.",
     ProblemCode.UNSUPPORTED_PIXELS: "Colour, 1-bit, float or LUT-mapped pixels are not stored yet.",
     ProblemCode.CONFLICT: "One SOP Instance UID stands for different contents.",

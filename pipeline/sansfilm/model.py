@@ -148,8 +148,8 @@ class VolumePlan:
     volume_id: str
     series_uid: str
     axes: tuple[str, ...]
+    shape: tuple[int, ...]
     dtype: str
-    levels: tuple[LevelPlan, ...]
     frames: tuple[Header, ...]
     verdict: Verdict
     affine_lps: Matrix | None
@@ -158,16 +158,6 @@ class VolumePlan:
     padding: tuple[float, float] | None
     patient_key: str
     notes: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of level 0."""
-        return self.levels[0].shape
-
-    @property
-    def slabs(self) -> int:
-        """Number of slabs: shards of level 0 along the first axis."""
-        return -(-self.shape[0] // self.levels[0].shards[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,8 @@ def _checked_end(start: int, length: int, total: int, stack: list[tuple[int, boo
     if end > total:
         # A plain value that is longer than the file is a cut file; a hopeless length is a lie.
         code = ProblemCode.BAD_LENGTH if length >= 0xFFFFFF00 else ProblemCode.TRUNCATED
-        raise BadInstanceError(code, f"{length} bytes declared at {start}, {total - start} are left")
+        message = f"{length} bytes declared at {start}, {total - start} are left"
+        raise BadInstanceError(code, message)
     if stack and stack[-1][0] != UNDEFINED and end > stack[-1][0]:
         raise BadInstanceError(ProblemCode.BAD_LENGTH, f"the element at {start} leaves its item")
     return end

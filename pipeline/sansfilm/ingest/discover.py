@@ -68,7 +68,8 @@ def _list_folder(path: str) -> Iterator[FileRef]:
             entries = list(os.scandir(folder))
         except OSError as exc:
             if folder == path:
-                raise SourceNotFoundError(f"source cannot be listed: {path}: {exc.strerror}") from exc
+                message = f"source cannot be listed: {path}: {exc.strerror}"
+                raise SourceNotFoundError(message) from exc
             yield FileRef(local_uri(folder), -1)  # reported as UNREADABLE by the next stage
             continue
         for entry in entries:

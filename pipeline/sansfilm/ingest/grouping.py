@@ -10,8 +10,7 @@ import numpy as np
 from sansfilm.errors import Problem, ProblemCode
 from sansfilm.ingest.geometry import Placement, affine_lps, place_slices
 from sansfilm.ingest.identity import patient_key
-from sansfilm.ingest.leveling import plan_levels
-from sansfilm.ingest.level_values import plan_values
+from sansfilm.ingest.modality import plan_values
 from sansfilm.model import Header, Verdict, VolumePlan
 from sansfilm.options import Options
 
@@ -119,10 +118,9 @@ def _plan_stack(stack: list[Header], options: Options) -> tuple[VolumePlan, Plac
     spacing = (spacing_z, *(first.pixel_spacing or (None, None)))
     dtype, rescale, padding = plan_values(frames)
     shape = (len(frames), first.spec.rows, first.spec.columns)
-    levels = plan_levels(shape, spacing, options.storage, reduce_first=placed)
     plan = VolumePlan(
         volume_id=_volume_id(frames, options), series_uid=first.series_uid,
-        axes=("z", "y", "x") if placed else ("i", "y", "x"), dtype=dtype, levels=levels,
+        axes=("z", "y", "x") if placed else ("i", "y", "x"), dtype=dtype, shape=shape,
         frames=tuple(frames), verdict=verdict, affine_lps=affine, spacing_mm=spacing,
         rescale=rescale, padding=padding,
         patient_key=patient_key(first.identity, first.study_uid),
@@ -162,5 +160,3 @@ def _volume_id(frames: Sequence[Header], options: Options) -> str:
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-

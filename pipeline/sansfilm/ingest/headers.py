@@ -69,9 +69,7 @@ def _walk(
             buffer += source.read(len(buffer), len(buffer))
 
 
-def _interpret(
-    file: FileRef, source: Source, budgets: Budgets, known: dict[str, Any]
-) -> Header:
+def _interpret(file: FileRef, source: Source, budgets: Budgets, known: dict[str, Any]) -> Header:
     prefix = source.read(0, min(source.size, WHOLE))
     buffer, walked, syntax, prefix = _walk(source, prefix, budgets)
     values = Values(buffer, walked, syntax)
@@ -89,7 +87,8 @@ def _interpret(
     _refuse_unsupported(values, walked, sop_class, spec, frames)
     location = _locate(walked, syntax, spec, source, len(buffer))
     signed = spec.pixel_representation == 1
-    slope, intercept = values.need_number("RescaleSlope", 1.0), values.need_number("RescaleIntercept", 0.0)
+    slope = values.need_number("RescaleSlope", 1.0)
+    intercept = values.need_number("RescaleIntercept", 0.0)
     if slope == 0:
         raise BadInstanceError(ProblemCode.BAD_VALUE, "RescaleSlope is 0")
     spacing = values.need_floats("PixelSpacing", 2) or values.floats("ImagerPixelSpacing")
@@ -98,7 +97,8 @@ def _interpret(
     position, orientation = _place(values)
     ratios = values.floats("LossyImageCompressionRatio")
     return Header(
-        uri=file.uri, size=source.size, modified_ns=source.modified_ns, sha256=source.sha256(prefix),
+        uri=file.uri, size=source.size, modified_ns=source.modified_ns,
+        sha256=source.sha256(prefix),
         sop_instance_uid=sop, sop_class_uid=sop_class, series_uid=series,
         study_uid=values.uid("StudyInstanceUID", required=False),
         frame_of_reference_uid=values.uid("FrameOfReferenceUID", required=False) or None,
@@ -167,6 +167,8 @@ def _refuse_unsupported(
         unsupported = f"{spec.photometric} with {spec.samples_per_pixel} samples per pixel"
     elif spec.bits_allocated not in (8, 16, 32):
         unsupported = f"{spec.bits_allocated} bits allocated"
+    elif spec.transfer_syntax == dataset.EXPLICIT_BE and spec.bits_allocated == 8:
+        unsupported = "8-bit pixels in big endian words"
     elif "ModalityLUTSequence" in values:
         unsupported = "a modality LUT"
     if unsupported:

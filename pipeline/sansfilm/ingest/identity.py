@@ -65,5 +65,7 @@ def patient_key(identity: Identity, study_uid: str) -> str:
     SHA-256 over issuer and Patient ID, 32 hex digits. Without a Patient ID nothing joins two
     studies, so the study stands for the patient.
     """
-    named = f"{identity.issuer}\0{identity.patient_id}" if identity.patient_id else f"\0\0{study_uid}"
+    named = f"\0\0{study_uid}"
+    if identity.patient_id:
+        named = f"{identity.issuer}\0{identity.patient_id}"
     return hashlib.sha256(named.encode()).hexdigest()[:32]

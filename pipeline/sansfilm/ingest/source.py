@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 BLOCK = 4 * 2**20
@@ -44,7 +44,7 @@ class Source:
             self._fs, self._path = fsspec.core.url_to_fs(uri)
             self.size, self.modified_ns = int(self._fs.size(self._path)), None
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -55,7 +55,9 @@ class Source:
         """Return `length` bytes from `offset`; fewer only at the end of the file."""
         if self._fd < 0:
             end = min(offset + length, self.size)
-            return bytes(self._fs.cat_file(self._path, start=offset, end=end)) if end > offset else b""
+            if end <= offset:
+                return b""
+            return bytes(self._fs.cat_file(self._path, start=offset, end=end))
         data = os.pread(self._fd, length, offset)
         if len(data) < length and offset + len(data) < self.size:  # a short read, not the end
             data += self.read(offset + len(data), length - len(data))

@@ -82,7 +82,8 @@ _MAX_TEXT = 2**16
 
 def is_uid(text: str) -> bool:
     """Tell whether a text is a UID that is safe as a key (PS3.5 section 9.1)."""
-    return 0 < len(text) <= 64 and all(part.isascii() and part.isdigit() for part in text.split("."))
+    parts = text.split(".")
+    return 0 < len(text) <= 64 and all(part.isascii() and part.isdigit() for part in parts)
 
 
 class Values:
@@ -167,7 +168,8 @@ class Values:
             return default
         vr, start, length = element
         if vr not in (b"", b"US", b"SS", b"UN", b"OW") or length != 2:
-            message = f"{keyword} must be one 16-bit integer, found VR {vr.decode()} of {length} bytes"
+            found = f"VR {vr.decode()} of {length} bytes"
+            message = f"{keyword} must be one 16-bit integer, found {found}"
             raise BadInstanceError(ProblemCode.BAD_VALUE, message)
         layout = self._order + ("h" if signed else "H")
         return int(struct.unpack_from(layout, self._buffer, start)[0])

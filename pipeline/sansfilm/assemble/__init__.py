@@ -1,0 +1,1 @@
+"""Decoded frames -> shard-shaped blocks of every level."""

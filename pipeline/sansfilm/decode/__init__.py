@@ -1,0 +1,1 @@
+"""Codestreams -> frames of stored values: a registry and one file per backend."""

@@ -1,0 +1,1 @@
+"""Blocks -> objects: targets, shards, OME-Zarr metadata, and the commit that publishes them."""
