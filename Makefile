@@ -1,0 +1,98 @@
+# Everything from a fresh clone; `make` alone lists what there is.
+#
+# All of it lives in .venv, in the versions of constraints.txt. The empty files .venv/.created,
+# .runtime and .dev remember what was done: a second run installs nothing, and a change of
+# pyproject.toml or constraints.txt installs again.
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+# The build backend is pinned too, which only a pip of our own version is sure to understand.
+INSTALL_HERE := $(INSTALL) --build-constraint constraints.txt --editable .
+
+# Each is run before it is chosen: a pyenv shim may have no Python behind it, and Debian's python3
+# has no ensurepip without python3-venv. PYENV_VERSION wakes the pyenv versions that .python-version
+# does not select; without pyenv it means nothing.
+USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 12))
+CANDIDATES := $(PYTHON) python python3 python3.13 python3.14 python3.12 /usr/bin/python3
+NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Python 3.13 \
+(with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
+or name one with: make PYTHON=/path/to/python
+
+.PHONY: help demo test lint bench format constraints clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo         convert the sample of this repository and open the result'
+	@echo 'make test         all tests, on the CPU'
+	@echo 'make lint         ruff, mypy, import rules, spelling'
+	@echo 'make bench        the benchmarks'
+	@echo 'make format       let ruff rewrite the code'
+	@echo 'make constraints  choose the newest versions anew and write constraints.txt'
+	@echo 'make clean        remove .venv and all that was built'
+
+demo: .venv/.runtime
+	$(BIN)/python -m sansfilm demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: .venv/.dev
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build dist out/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --------------------------------------------------------------------------------------- set-up
+
+.venv/.created:
+	@for python in $(CANDIDATES); do \
+	    case $$python in python3.*) export PYENV_VERSION=$${python#python};; esac; \
+	    if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then \
+	        echo "Making .venv with $$("$$python" --version)"; \
+	        "$$python" -m venv --clear .venv && touch $@; \
+	        exit; \
+	    fi; \
+	done; \
+	echo '$(NO_PYTHON)' >&2; \
+	exit 1
+
+# First the pinned pip, since an older one knows no dependency groups.
+.venv/.runtime: .venv/.created pyproject.toml constraints.txt
+	@echo 'Installing what sansfilm needs (a minute or two)'
+	@$(INSTALL) pip
+	@$(INSTALL_HERE)
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	@echo 'Installing what its tests need (a minute or two)'
+	@$(INSTALL_HERE) --group test --group lint
+	@touch $@
+
+# ---------------------------------------------------------------------------------------- pinning
+
+# Resolves everything at once and installs nothing. Try the result on the oldest Python as well.
+# pip, hatchling and editables are what an editable installation needs besides.
+constraints: .venv/.created
+	@mkdir -p build
+	@$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/resolved.json \
+	    --editable '.[gpu,nibabel,s3,sitk]' --group test --group lint pip hatchling editables
+	@grep '^#' constraints.txt >build/constraints.txt
+	@$(BIN)/python -c 'import json; \
+	    found = [item["metadata"] for item in json.load(open("build/resolved.json"))["install"]]; \
+	    pins = {item["name"].lower().replace("_", "-"): item["version"] for item in found}; \
+	    del pins["sansfilm"]; \
+	    print(*(f"{name}=={pins[name]}" for name in sorted(pins)), sep="\n")' >>build/constraints.txt
+	@mv build/constraints.txt constraints.txt
