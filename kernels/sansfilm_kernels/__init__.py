@@ -1,0 +1,26 @@
+"""Array kernels for medical volumes: arrays in, arrays out, on the CPU or on a GPU.
+
+Every kernel dispatches on its argument: a NumPy array gives a NumPy array, a CuPy array gives a
+CuPy array on the same device. Only `to_device` and `to_host` copy between the two, and CuPy is
+imported only when one of them, or `gpu_available`, needs it. Inputs are never changed.
+"""
+
+from sansfilm_kernels.lut import apply_lut
+from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
+from sansfilm_kernels.pyramid import downsample, pyramid
+from sansfilm_kernels.rescale import rescale
+from sansfilm_kernels.window import window_linear, window_linear_exact, window_sigmoid
+
+__all__ = [
+    "apply_lut",
+    "downsample",
+    "get_namespace",
+    "gpu_available",
+    "pyramid",
+    "rescale",
+    "to_device",
+    "to_host",
+    "window_linear",
+    "window_linear_exact",
+    "window_sigmoid",
+]
