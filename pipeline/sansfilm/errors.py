@@ -70,6 +70,10 @@ class IntegrityError(SansfilmError, RuntimeError):
     """Stored bytes are missing or differ from the commit record."""
 
 
+class ProblemWarning(UserWarning):
+    """Some files could not be used where no report tells of them."""
+
+
 class ProblemCode(StrEnum):
     """Stable reason codes; `DESCRIPTIONS` explains each to people."""
 

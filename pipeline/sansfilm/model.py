@@ -4,14 +4,21 @@ Axis order everywhere: ``(z, y, x)`` for stacks with a place in the patient, ``(
 images without one. Millimetres; patient coordinates are DICOM's LPS (PS3.3 C.7.6.2.1.1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from sansfilm.errors import Problem
 
 Vector = tuple[float, float, float]
 Matrix = tuple[tuple[float, ...], ...]
+
+HEADER_CHUNK = 2**20
+"""Bytes in one chunk of ``dicom/headers``."""
+
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""How independent pieces of a task are computed: the builtin map, or that of a thread pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +34,22 @@ class FileRef:
 class PixelLocation:
     """Where the codestream of a single-frame instance lies in its file.
 
-    Offsets are in the file, or in the inflated dataset when `deflated`. `element_offset` to
-    `element_end` is the whole Pixel Data element: everything outside of it is the header.
+    Offsets count from the first byte of the file; for a deflated dataset (PS3.5 A.5) from the
+    first byte of the inflated dataset, whose file meta information is `prefix` bytes long.
+    `element_offset` to `element_end` is the whole Pixel Data element: the header is everything
+    outside of it, `total` being the end.
     """
 
     element_offset: int
     element_end: int
+    total: int
     parts: tuple[tuple[int, int], ...]
-    deflated: bool = False
+    prefix: int = 0
+
+    @property
+    def header_length(self) -> int:
+        """Bytes of the instance outside Pixel Data, file meta information included."""
+        return self.prefix + self.element_offset + self.total - self.element_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +78,34 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the image is of; goes to the patients table and to nothing else."""
+    """Who the image is of; goes to the patients table and to nothing else, reprs least of all."""
 
-    patient_id: str
-    issuer: str
-    name: str
-    birth_date: str
-    sex: str
+    patient_id: str = field(repr=False)
+    issuer: str = field(repr=False)
+    name: str = field(repr=False)
+    birth_date: str = field(repr=False)
+    sex: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFacts:
+    """What a header says of one frame: from the top level, or from its functional groups.
+
+    `axes` has the attributes that may tell frames at one place apart (time, echo, b-value), by
+    DICOM keyword; `extra` what else helps a researcher.
+    """
+
+    position: Vector | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, float] | None
+    slice_thickness: float | None
+    slope: float
+    intercept: float
+    unit: str
+    windows: tuple[Window, ...]
+    voi_function: str
+    axes: Mapping[str, float | str]
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +179,11 @@ class LevelPlan:
 
 @dataclass(frozen=True, slots=True)
 class VolumePlan:
-    """One volume to be: its frames in index order and everything that decides its bytes."""
+    """One volume to be: its frames in index order and everything that decides its bytes.
+
+    `orientation` says where each array axis (z, y, x) points, in the words of OME-NGFF RFC-4; it
+    is empty for images without a place in the patient.
+    """
 
     volume_id: str
     series_uid: str
@@ -157,12 +197,22 @@ class VolumePlan:
     rescale: Rescale
     padding: tuple[float, float] | None
     patient_key: str
+    orientation: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Where the volume lies below the archive."""
+        return f"series/{self.series_uid}/{self.volume_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class SlabPlan:
-    """One task: decode the frames of one shard along the first axis and write all its levels."""
+    """One task: decode the frames of one shard along the first axis and write all its levels.
+
+    `volume` is the volume's key below the archive; the headers of the frames go into the chunks
+    of ``dicom/headers`` from number `header_chunk` on.
+    """
 
     volume: str
     index: int
@@ -171,8 +221,15 @@ class SlabPlan:
     dtype: str
     rescale: Rescale
     padding: tuple[float, float] | None
+    header_chunk: int
     compression_level: int
     prefer: tuple[str, ...]
+
+    @property
+    def header_ends(self) -> list[int]:
+        """Where each header ends in ``dicom/headers``; the first starts on a chunk."""
+        lengths = (frame.pixels.header_length for frame in self.frames)
+        return list(accumulate(lengths, initial=self.header_chunk * HEADER_CHUNK))[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +258,7 @@ class SlabResult:
     index: int
     objects: tuple[StoredObject, ...]
     frames: tuple[FrameResult, ...]
+    value_range: tuple[float, float] = (0.0, 0.0)
     bytes_read: int = 0
     bytes_decoded: int = 0
 

@@ -36,9 +36,8 @@ class Tolerances:
     """Along the slice normal, mm (as dcm2niix and IDC do); for slices closer than 0.8 mm a
     quarter of their distance is used instead, so that thin slices cannot hide a gap."""
     in_plane_mm: float = 0.1
-    """Sideways offset of a slice against the stack, mm."""
-    cosine: float = 0.01
-    """Largest difference of a direction cosine within one stack."""
+    """Sideways offset of a slice against the stack, and of its far corners where orientation or
+    pixel spacing differ, mm."""
     same_position_mm: float = 0.01
     """Slices nearer than this are at one position, mm."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sansfilm.model import LevelPlan, SlabPlan, VolumePlan
+from sansfilm.model import HEADER_CHUNK, LevelPlan, SlabPlan, VolumePlan
 from sansfilm.options import Options, Storage
 
 _NEAR = 2**0.5
@@ -45,13 +45,10 @@ def plan_levels(
     levels = []
     for number, step in enumerate(steps):
         extents = tuple(-(-size // factor) for size, factor in zip(shape, step, strict=True))
-        chunks = (
-            min(storage.chunk, slab // step[0]),
-            min(storage.chunk, _power_of_two_from(extents[1])),
-            min(storage.chunk, _power_of_two_from(extents[2])),
-        )
+        depth = slab // step[0]
+        chunks = _chunk_shape(extents, depth, storage.chunk)
         shards = (
-            slab // step[0],
+            depth,
             -(-extents[1] // chunks[1]) * chunks[1],
             -(-extents[2] // chunks[2]) * chunks[2],
         )
@@ -59,17 +56,30 @@ def plan_levels(
     return tuple(levels)
 
 
-def plan_slabs(
-    volume: str, plan: VolumePlan, levels: tuple[LevelPlan, ...], options: Options
-) -> Iterator[SlabPlan]:
-    """Yield one task for each shard of level 0 along the first axis."""
-    depth = levels[0].shards[0]
+def plan_slabs(plan: VolumePlan, options: Options) -> Iterator[SlabPlan]:
+    """Yield one task for each shard of level 0 along the first axis.
+
+    The headers of a slab start on a chunk of ``dicom/headers`` of their own, so that its task
+    writes whole chunks only.
+    """
+    levels = plan_levels(plan.shape, plan.spacing_mm, options.storage)
+    depth, chunk = levels[0].shards[0], 0
     for index, start in enumerate(range(0, plan.shape[0], depth)):
+        frames = plan.frames[start : start + depth]
         yield SlabPlan(
-            volume=volume, index=index, frames=plan.frames[start : start + depth],
-            levels=levels, dtype=plan.dtype, rescale=plan.rescale, padding=plan.padding,
+            volume=plan.key, index=index, frames=frames, levels=levels, dtype=plan.dtype,
+            rescale=plan.rescale, padding=plan.padding, header_chunk=chunk,
             compression_level=options.storage.compression_level, prefer=options.prefer,
         )  # fmt: skip
+        chunk += -(-sum(frame.pixels.header_length for frame in frames) // HEADER_CHUNK)
+
+
+def _chunk_shape(extents: Sequence[int], depth: int, edge: int) -> tuple[int, int, int]:
+    """Return a chunk of about ``edge**3`` voxels: thin slabs get wide chunks."""
+    thin = min(edge, depth)
+    wide = edge << ((edge // thin).bit_length() - 1) // 2
+    rows, columns = (min(wide, _power_of_two_from(extent)) for extent in extents[1:])
+    return thin, rows, columns
 
 
 def _power_of_two_from(extent: int) -> int:

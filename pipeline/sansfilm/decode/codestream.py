@@ -1,23 +1,30 @@
 """Read a codestream's own header, without decoding: is it the image that DICOM describes.
 
 JPEG and JPEG-LS: frame header (ITU-T T.81 B.2.2, T.87 C.2.2). JPEG 2000 and HTJ2K: SIZ marker
-(ITU-T T.800 A.5.1), also inside a JP2 box. RLE: PS3.5 annex G.
+(ITU-T T.800 A.5.1), also inside a JP2 box. JPEG XL: size header and bit depth (ISO/IEC 18181-1
+annex D). RLE: PS3.5 annex G. A decoder allocates what these headers ask for, so they are checked
+first.
 """
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.jpegxl import size_and_depth
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
+_END = b"\xff\xd9"
+"""EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 @dataclass(frozen=True, slots=True)
 class Codestream:
-    """What the codestream itself says it holds."""
+    """What the codestream itself says it holds; `components` 0 where it says so only inside."""
 
     rows: int
     columns: int
@@ -26,27 +33,37 @@ class Codestream:
     signed: bool
 
 
-def sniff(frame: bytes, transfer_syntax: str) -> Codestream | None:
-    """Read the codestream's own header; None for syntaxes that have none.
+def sniff(frame: bytes, spec: FrameSpec) -> Codestream | None:
+    """Read the codestream's own header; None for syntaxes whose frames are words without one.
 
     Raises
     ------
     BadInstanceError
-        CODESTREAM_MISMATCH if it is not a codestream of that family.
+        CODESTREAM_MISMATCH if it is not a codestream of that family, DECODE_FAILED if it is cut.
     """
-    if transfer_syntax in syntaxes.JPEG | syntaxes.JPEG_LS:
+    syntax = spec.transfer_syntax
+    found: Codestream | None
+    if syntax in syntaxes.JPEG | syntaxes.JPEG_LS:
         found = _jpeg(frame)
-    elif transfer_syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
+    elif syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
         found = _jpeg_2000(frame)
+    elif syntax in syntaxes.JPEG_XL:
+        inside = size_and_depth(frame)
+        found = Codestream(*inside[:2], 0, inside[2], signed=False) if inside else None
     else:
+        if syntax == syntaxes.RLE:
+            _check_rle(frame, spec)
         return None
+    name = syntaxes.NAMES[syntax]
     if found is None:
-        name = syntaxes.NAMES[transfer_syntax]
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, f"no {name} header in the frame")
+    if syntax not in syntaxes.JPEG_XL and frame.rfind(_END) < 0:
+        # decoders give what they have of a cut frame, or look for its end for seconds (CharLS)
+        raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: the frame is cut")
     return found
 
 
-def check(found: Codestream | None, spec: FrameSpec) -> None:
+def check(found: Codestream, spec: FrameSpec) -> None:
     """Compare a codestream with the dataset.
 
     Raises
@@ -54,16 +71,30 @@ def check(found: Codestream | None, spec: FrameSpec) -> None:
     BadInstanceError
         CODESTREAM_MISMATCH if size, components or precision do not fit.
     """
-    if found is None:
-        return
-    inside = (found.rows, found.columns, found.components)
+    components = found.components or spec.samples_per_pixel
+    inside = (found.rows, found.columns, components)
     outside = (spec.rows, spec.columns, spec.samples_per_pixel)
     if inside != outside:
         message = f"the codestream holds {inside} (rows, columns, samples), the header {outside}"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
-    if not 0 < found.precision <= max(spec.bits_allocated, 8):
+    if not 0 < found.precision <= spec.bits_allocated:
         message = f"{found.precision} bits in the codestream, {spec.bits_allocated} allocated"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
+
+
+def is_reversible(frame: bytes) -> bool:
+    """Tell whether all of a JPEG 2000 image uses the reversible wavelet (T.800 A.6.1, A.6.2)."""
+    pos, reversible = frame.find(b"\xff\x4f\xff\x51") + 2, False
+    while pos + 4 <= len(frame):
+        marker, length = struct.unpack_from(">HH", frame, pos)
+        if marker == _SOT:
+            return reversible
+        if marker == _COC:  # a component of its own kind
+            return False
+        if marker == _COD:
+            reversible = frame[pos + 13 : pos + 14] == b"\1"
+        pos += 2 + max(length, 2)
+    return False
 
 
 def _jpeg(frame: bytes) -> Codestream | None:
@@ -109,3 +140,17 @@ def _codestream_box(frame: bytes) -> int:
             break
         pos += length
     return len(frame)
+
+
+def _check_rle(frame: bytes, spec: FrameSpec) -> None:
+    """Refuse an RLE header that leads outside of the frame: imagecodecs would follow it."""
+    if len(frame) < 64:
+        raise BadInstanceError(ProblemCode.DECODE_FAILED, f"RLE: a frame of {len(frame)} bytes")
+    segments, *offsets = struct.unpack_from("<16I", frame)
+    need = spec.samples_per_pixel * spec.bits_allocated // 8
+    if segments != need:
+        message = f"RLE: {segments} segments, {need} bytes in a pixel"
+        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
+    bounds = [64, *offsets[1:need], len(frame)]
+    if offsets[0] != 64 or any(a >= b for a, b in pairwise(bounds)):
+        raise BadInstanceError(ProblemCode.DECODE_FAILED, "RLE: segments leave the frame")

@@ -1,29 +1,26 @@
 """imagecodecs: fastest or tied for every syntax, and it releases the GIL while it decodes."""
 
-import zlib
-
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.codestream import is_reversible
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
 
 
 class ImagecodecsDecoder:
-    """JPEG, JPEG-LS, JPEG 2000, HTJ2K, JPEG XL, RLE and deflated frames."""
+    """JPEG, JPEG-LS, JPEG 2000, HTJ2K, JPEG XL and RLE frames."""
 
     name = "imagecodecs"
     transfer_syntaxes = (
         syntaxes.JPEG | syntaxes.JPEG_LS | syntaxes.JPEG_2000 | syntaxes.HTJ2K
-    ) | syntaxes.JPEG_XL | {syntaxes.RLE, syntaxes.DEFLATED_FRAME}  # fmt: skip
+    ) | syntaxes.JPEG_XL | {syntaxes.RLE}  # fmt: skip
     requires = "imagecodecs>=2026.10"
 
     def missing(self, transfer_syntax: str) -> str:
         """Return why a syntax cannot be decoded: the package or the codec in it is not there."""
         if transfer_syntax not in self.transfer_syntaxes:
             return "not read by imagecodecs"
-        if transfer_syntax == syntaxes.DEFLATED_FRAME:
-            return ""
         try:
             import imagecodecs
         except ImportError as exc:
@@ -35,16 +32,19 @@ class ImagecodecsDecoder:
 
     def decode(self, frame: bytes, spec: FrameSpec) -> np.ndarray:
         """See FrameDecoder."""
-        words = np.dtype(f"<u{spec.bits_allocated // 8}")
-        size = spec.rows * spec.columns * words.itemsize
-        if spec.transfer_syntax == syntaxes.DEFLATED_FRAME:
-            return _words(_inflate(frame, size), words, spec)
         import imagecodecs
 
         try:
             if spec.transfer_syntax == syntaxes.RLE:
-                return _words(imagecodecs.dicomrle_decode(frame, words), words, spec)
-            decode = getattr(imagecodecs, _CODEC[spec.transfer_syntax] + "_decode")
+                words = np.dtype(f"<u{spec.bits_allocated // 8}")
+                image = np.zeros((spec.rows, spec.columns), words)
+                # with a buffer given, a frame that unpacks to more is refused, not allocated
+                data = imagecodecs.dicomrle_decode(frame, words, out=memoryview(image).cast("B"))
+                if len(data) != image.nbytes:
+                    message = f"{len(data)} bytes unpacked, {image.nbytes} needed"
+                    raise FrameDecodeError(f"imagecodecs: {message}")
+                return image
+            decode = getattr(imagecodecs, _codec(frame, spec.transfer_syntax) + "_decode")
             return np.asarray(decode(frame))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:
             # imagecodecs' own errors are RuntimeErrors; it leaks the others from argument checks
@@ -61,16 +61,12 @@ _CODEC = {
 }
 
 
-def _words(data: bytes, dtype: np.dtype, spec: FrameSpec) -> np.ndarray:
-    pixels = spec.rows * spec.columns
-    if len(data) < pixels * dtype.itemsize:
-        raise FrameDecodeError(f"{len(data)} bytes decoded, {pixels * dtype.itemsize} needed")
-    return np.frombuffer(data, dtype, pixels).reshape(spec.rows, spec.columns)
+def _codec(frame: bytes, transfer_syntax: str) -> str:
+    """Return the codec of a frame: OpenJPH for HTJ2K only where nothing can overshoot.
 
-
-def _inflate(frame: bytes, size: int) -> bytes:
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        return engine.decompress(frame, size + 1)
-    except zlib.error as exc:
-        raise FrameDecodeError(f"deflate: {exc}") from exc
+    Near the ends of the range lossy values overshoot; OpenJPEG clips them (T.800 G.1.2), OpenJPH
+    as imagecodecs calls it wraps them around: white becomes black.
+    """
+    codec = _CODEC[transfer_syntax]
+    lossless = transfer_syntax in syntaxes.HTJ2K_LOSSLESS and is_reversible(frame)
+    return "jpeg2k" if codec == "htj2k" and not lossless else codec

@@ -1,5 +1,7 @@
 """Uncompressed frames: a view of the bytes (PS3.5 section 8.1)."""
 
+import zlib
+
 import numpy as np
 
 from sansfilm.decode import syntaxes
@@ -8,10 +10,10 @@ from sansfilm.model import FrameSpec
 
 
 class NativeDecoder:
-    """Little and big endian words of 8, 16 or 32 bits."""
+    """Little and big endian words of 8, 16 or 32 bits, also deflated by frame (PS3.5 A.4.13)."""
 
     name = "native"
-    transfer_syntaxes = syntaxes.NATIVE
+    transfer_syntaxes = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
     requires = "nothing"
 
     def missing(self, transfer_syntax: str) -> str:
@@ -22,7 +24,23 @@ class NativeDecoder:
         """See FrameDecoder; the words come back unsigned."""
         order = ">" if spec.transfer_syntax == syntaxes.EXPLICIT_BE else "<"
         dtype = np.dtype(f"{order}u{spec.bits_allocated // 8}")
-        pixels = spec.rows * spec.columns
-        if len(frame) < pixels * dtype.itemsize:
-            raise FrameDecodeError(f"{len(frame)} bytes for {pixels} pixels")
-        return np.frombuffer(frame, dtype, pixels).reshape(spec.rows, spec.columns)
+        size = spec.rows * spec.columns * dtype.itemsize
+        if spec.transfer_syntax == syntaxes.DEFLATED_FRAME:
+            frame = _inflate(frame, size)
+        if len(frame) not in (size, size + size % 2):
+            raise FrameDecodeError(f"{len(frame)} bytes, the frame needs {size}")
+        return np.frombuffer(frame, dtype, spec.rows * spec.columns).reshape(
+            spec.rows, spec.columns
+        )
+
+
+def _inflate(frame: bytes, size: int) -> bytes:
+    """Inflate one frame, reading at most two bytes more than it may have."""
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = engine.decompress(frame, size + 2)
+    except zlib.error as exc:
+        raise FrameDecodeError(f"deflate: {exc}") from exc
+    if not engine.eof and len(data) <= size:
+        raise FrameDecodeError("deflate: the stream is cut")
+    return data

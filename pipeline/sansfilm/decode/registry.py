@@ -64,15 +64,16 @@ def decode_frame(frame: bytes, spec: FrameSpec, prefer: Sequence[str]) -> tuple[
             raise BadInstanceError(ProblemCode.UNSUPPORTED_SYNTAX, message)
         reasons = "; ".join(f"{name}: {backend(name).missing(syntax)}" for name in prefer)
         raise BadInstanceError(ProblemCode.MISSING_CODEC, f"{syntaxes.NAMES[syntax]}: {reasons}")
-    found = codestream.sniff(frame, syntax)
-    codestream.check(found, spec)
-    reasons = []
+    found = codestream.sniff(frame, spec)
+    if found is not None:
+        codestream.check(found, spec)
+    refusals = []
     for decoder in decoders:
         try:
             return to_stored(decoder.decode(frame, spec), spec, found), decoder.name
         except FrameDecodeError as exc:
-            reasons.append(str(exc))
-    raise BadInstanceError(ProblemCode.DECODE_FAILED, "; ".join(reasons))
+            refusals.append(str(exc))
+    raise BadInstanceError(ProblemCode.DECODE_FAILED, "; ".join(refusals))
 
 
 def table(prefer: Sequence[str]) -> list[dict[str, str]]:

@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from sansfilm.decode import syntaxes
 from sansfilm.decode.codestream import Codestream
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec
+
+_AMBIGUOUS = syntaxes.JPEG
+"""Codestreams without a sign whose readers differ where they have fewer bits than Bits Stored."""
 
 
 def container(spec: FrameSpec) -> np.dtype:
@@ -27,44 +31,74 @@ def to_stored(raw: np.ndarray, spec: FrameSpec, found: Codestream | None) -> np.
     Returns
     -------
     ndarray, shape (rows, columns), dtype `container(spec)`
-        Values within Bits Stored. Unused bits are cut off; a sign is taken from the highest
-        stored bit, or from the highest bit of the codestream when that has fewer.
+        Values within Bits Stored. The unused bits of words are cut off. Values of a codestream
+        are kept or refused, never cut; where it and the dataset differ in sign, the same bits
+        are read with the dataset's sign, the highest bit that both have being the sign.
 
     Raises
     ------
     BadInstanceError
-        CODESTREAM_MISMATCH for another shape, or values beyond Bits Stored.
+        CODESTREAM_MISMATCH for another shape, values beyond Bits Stored, or a sign that cannot be
+        told.
     """
     if raw.shape != (spec.rows, spec.columns) or raw.dtype.kind not in "iu":
         message = f"decoded {raw.dtype} {raw.shape}, expected {spec.rows} x {spec.columns} integers"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
     target = container(spec)
-    width = target.itemsize * 8
     if found is None:
         words = raw.astype(f"u{target.itemsize}", copy=False)
-        return _cut(words, spec.bits_stored, spec.high_bit + 1 - spec.bits_stored, width, target)
+        return _cut(words, spec.bits_stored, spec.high_bit + 1 - spec.bits_stored, target)
+    if found.signed == bool(spec.pixel_representation):
+        _check_range(raw, target, spec.bits_stored)
+        return raw.astype(target, copy=False)
+    return _change_sign(raw, spec, found, target)
+
+
+def _change_sign(
+    raw: np.ndarray, spec: FrameSpec, found: Codestream, target: np.dtype
+) -> np.ndarray:
+    """Read the bits of a codestream with the sign of the dataset."""
     bits = min(found.precision, spec.bits_stored)
-    if spec.pixel_representation and not found.signed:
-        words = raw.astype(f"u{target.itemsize}", copy=False)
-        return _cut(words, bits, 0, width, target)
-    if found.signed and not spec.pixel_representation and found.precision <= width:
-        # The codec was told "signed" for values that DICOM calls unsigned: same bits.
-        words = raw.astype(f"i{target.itemsize}", copy=False).view(f"u{target.itemsize}")
-        return _cut(words, spec.bits_stored, 0, width, target)
-    if found.precision > spec.bits_stored and raw.size:
-        limit = 1 << spec.bits_stored - spec.pixel_representation
-        low = -limit if spec.pixel_representation else 0
-        if int(raw.max()) >= limit or int(raw.min()) < low:
-            message = f"values beyond the {spec.bits_stored} bits stored"
-            raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
-    return raw.astype(target, copy=False)
+    if (
+        spec.pixel_representation
+        and bits < spec.bits_stored
+        and spec.transfer_syntax in _AMBIGUOUS
+        and int(raw.max()) >= 1 << bits - 1
+    ):
+        message = f"{found.precision} bits without a sign for {spec.bits_stored} signed bits stored"
+        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
+    mask = (1 << found.precision) - 1
+    words = raw.view(f"u{raw.itemsize}") & mask
+    words = words.astype(f"u{target.itemsize}", copy=False)
+    values = _cut(words, bits, 0, target)
+    if found.precision > bits:  # what was cut off must have been the sign, or nothing
+        whole = values.view(words.dtype) & mask
+        if not bool(np.all((words == whole) | (words == whole & ((1 << bits) - 1)))):
+            raise _beyond(spec.bits_stored)
+    return values
 
 
-def _cut(words: np.ndarray, bits: int, shift: int, width: int, target: np.dtype) -> np.ndarray:
+def _check_range(raw: np.ndarray, target: np.dtype, bits: int) -> None:
+    if bits == target.itemsize * 8 and raw.dtype.itemsize <= target.itemsize:
+        return
+    high = (1 << bits - 1 if target.kind == "i" else 1 << bits) - 1
+    low = -high - 1 if target.kind == "i" else 0
+    if int(raw.min()) < low or int(raw.max()) > high:
+        raise _beyond(bits)
+
+
+def _beyond(bits: int) -> BadInstanceError:
+    return BadInstanceError(
+        ProblemCode.CODESTREAM_MISMATCH, f"values beyond the {bits} bits stored"
+    )
+
+
+def _cut(words: np.ndarray, bits: int, shift: int, target: np.dtype) -> np.ndarray:
     """Keep `bits` bits above `shift`, extending the sign if the target has one."""
+    width = target.itemsize * 8
+    native = words.astype(words.dtype.newbyteorder("="), copy=False)
     if bits == width:
-        return words.astype(words.dtype.newbyteorder("="), copy=False).view(target)
+        return native.view(target)
     if target.kind == "u":
-        return ((words >> shift) & words.dtype.type((1 << bits) - 1)).astype(target, copy=False)
-    up = width - bits - shift
-    return (words << up).astype(words.dtype.newbyteorder("=")).view(target) >> (width - bits)
+        return np.asarray((native >> shift) & ((1 << bits) - 1))
+    return np.asarray((native << (width - bits - shift)).view(target) >> (width - bits))

@@ -12,8 +12,9 @@ NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
 JPEG = frozenset(_FOUR + tail for tail in ("50", "51", "53", "55", "57", "70"))
 JPEG_LS = frozenset(_FOUR + tail for tail in ("80", "81"))
 JPEG_2000 = frozenset(_FOUR + tail for tail in ("90", "91"))
-HTJ2K = frozenset(_FOUR + tail for tail in ("201", "202", "203"))
-JPEG_XL = frozenset(_FOUR + tail for tail in ("110", "112"))
+HTJ2K_LOSSLESS = frozenset(_FOUR + tail for tail in ("201", "202"))
+HTJ2K = HTJ2K_LOSSLESS | {_FOUR + "203"}
+JPEG_XL = frozenset(_FOUR + tail for tail in ("110", "111", "112"))
 
 NAMES = {
     IMPLICIT_LE: "Implicit VR Little Endian",
@@ -33,10 +34,9 @@ NAMES = {
     _FOUR + "90": "JPEG 2000 Lossless",
     _FOUR + "91": "JPEG 2000",
     _FOUR + "110": "JPEG XL Lossless",
+    _FOUR + "111": "JPEG XL, recompressed JPEG",
     _FOUR + "112": "JPEG XL",
     _FOUR + "201": "HTJ2K Lossless",
     _FOUR + "202": "HTJ2K Lossless RPCL",
     _FOUR + "203": "HTJ2K",
 }
-LOSSY = frozenset(_FOUR + tail for tail in ("50", "51", "53", "55", "81"))
-"""Syntaxes that are lossy by definition; of those that may be, the header tells."""

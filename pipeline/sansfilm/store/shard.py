@@ -8,16 +8,14 @@ of one value: a missing chunk is damage, never air.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import google_crc32c
 import imagecodecs
 import numpy as np
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""How independent pieces are computed: the builtin map, or that of a thread pool."""
+from sansfilm.model import Map
 
 
 def encode_chunk(block: np.ndarray, level: int) -> bytes:

@@ -7,12 +7,16 @@ killed process leaves neither a torn object nor a temporary file behind.
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sansfilm.errors import OptionError, TargetError
+
+_UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY)
+"""Opening a folder for writing fails where there are no unnamed files, as it should."""
 
 
 def open_target(url: str) -> "LocalTarget | FsspecTarget":
@@ -21,20 +25,19 @@ def open_target(url: str) -> "LocalTarget | FsspecTarget":
     Raises
     ------
     OptionError
-        If the URL is empty or its protocol is unknown.
+        If the URL is empty or names no folder, or its protocol is unknown.
     """
     if not url:
         raise OptionError("the archive's URL is empty")
     if "://" not in url and "::" not in url:
         return LocalTarget(url)
-    if url.startswith("file://"):
-        return LocalTarget(url[len("file://") :])
-    return FsspecTarget(url)
+    protocol, _, path = url.partition("://")
+    return LocalTarget(path) if protocol in ("file", "local") else FsspecTarget(url)
 
 
 @contextlib.contextmanager
-def _errors(url: str, action: str) -> Iterator[None]:
-    """Turn an OS error into a sentence with the place and the cure."""
+def _errors(url: str, action: str, kind: type[Exception] = OSError) -> Iterator[None]:
+    """Turn an error into a sentence with the place and the cure; who reads may find nothing."""
     cures = {
         errno.ENOSPC: "the disk is full: free some space and run the same command again",
         errno.EDQUOT: "the quota is used up: free some space and run the same command again",
@@ -45,46 +48,43 @@ def _errors(url: str, action: str) -> Iterator[None]:
     }
     try:
         yield
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except OSError as exc:
-        reason = cures.get(exc.errno or 0, exc.strerror or str(exc))
+    except kind as exc:
+        if action == "read" and isinstance(exc, FileNotFoundError):
+            raise
+        reason = str(exc) or type(exc).__name__
+        if isinstance(exc, OSError):
+            reason = cures.get(exc.errno or 0, exc.strerror or reason)
         raise TargetError(f"cannot {action} {url}", reason) from exc
 
 
 class LocalTarget:
-    """A folder. Keys are relative, with forward slashes."""
+    """A folder."""
 
     def __init__(self, path: str) -> None:
         self.url = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
 
     def join(self, key: str) -> str:
-        """Return the URL of a key."""
+        """See Objects.join."""
         return f"{self.url}/{key}"
 
     def put(self, key: str, data: bytes) -> None:
         """Write a whole object, replacing what was there in one step.
 
-        Raises
-        ------
-        TargetError
+        An object that already has these bytes is left alone: a run that goes on after a kill
+        rewrites nothing, and leaves no temporary file when it is killed itself.
         """
         with _errors(self.join(key), "write"):
             try:
                 self._link(key, data)
             except FileExistsError:
                 path = Path(self.join(key))
-                temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-                temporary.write_bytes(data)
-                temporary.replace(path)
+                if path.stat().st_size == len(data) and path.read_bytes() == data:
+                    return
+                with _named(path, data) as temporary:
+                    temporary.replace(path)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a whole object only if there is none; tell whether it was written.
-
-        Raises
-        ------
-        TargetError
-        """
+        """See Objects.create."""
         with _errors(self.join(key), "write"):
             try:
                 self._link(key, data)
@@ -93,30 +93,25 @@ class LocalTarget:
         return True
 
     def _link(self, key: str, data: bytes) -> None:
+        """Write a file that has no name until it is whole; FileExistsError if the name is taken."""
         path = Path(self.join(key))
         folder = self._folder(path.parent)
         try:
-            if not hasattr(os, "O_TMPFILE"):
-                raise OSError(errno.EOPNOTSUPP, "no unnamed files")
-            unnamed = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o666, dir_fd=folder)
+            unnamed = os.open(".", _UNNAMED | os.O_WRONLY, 0o666, dir_fd=folder)
+            try:
+                _write_all(unnamed, data)
+                # A dir_fd makes Python call linkat, which can follow /proc to the unnamed file.
+                os.link(f"/proc/self/fd/{unnamed}", path.name, src_dir_fd=folder,
+                        dst_dir_fd=folder, follow_symlinks=True)  # fmt: skip
+            finally:
+                os.close(unnamed)
         except OSError as exc:
             if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
-            self._link_named(path, data)
-            return
+            with _named(path, data) as temporary:  # no unnamed files here: NFS, macOS
+                os.link(temporary, path)
         finally:
             os.close(folder)
-        try:
-            _write_all(unnamed, data)
-            # A dir_fd makes Python call linkat, which can follow /proc to the unnamed file.
-            parent = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.link(f"/proc/self/fd/{unnamed}", path.name, src_dir_fd=parent,
-                        dst_dir_fd=parent, follow_symlinks=True)  # fmt: skip
-            finally:
-                os.close(parent)
-        finally:
-            os.close(unnamed)
 
     @staticmethod
     def _folder(path: Path) -> int:
@@ -129,131 +124,155 @@ class LocalTarget:
                 raise NotADirectoryError(errno.ENOTDIR, "a part of the path is a file") from exc
             return os.open(path, os.O_RDONLY)
 
-    @staticmethod
-    def _link_named(path: Path, data: bytes) -> None:
-        """Do the same with a named file where unnamed ones are not to be had (NFS, macOS)."""
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        temporary.write_bytes(data)
-        try:
-            os.link(temporary, path)
-        finally:
-            temporary.unlink()
-
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Read an object, or a range of it.
-
-        Raises
-        ------
-        FileNotFoundError, TargetError
-        """
+        """See Objects.get."""
         with _errors(self.join(key), "read"), Path(self.join(key)).open("rb") as file:
             file.seek(offset)
             return file.read(-1 if length is None else length)
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object of this key."""
-        return Path(self.join(key)).is_file()
+        """See Objects.exists."""
+        with _errors(self.join(key), "read"):
+            try:
+                return stat.S_ISREG(Path(self.join(key)).stat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+
+    def is_empty(self) -> bool:
+        """See Objects.is_empty."""
+        with _errors(self.url, "list"):
+            try:
+                with os.scandir(self.url) as entries:
+                    return next(entries, None) is None
+            except FileNotFoundError:
+                return True
 
     def modified(self, key: str) -> float:
-        """Return when an object was written, in seconds since 1970 UTC."""
+        """See Objects.modified."""
         with _errors(self.join(key), "read"):
             return Path(self.join(key)).stat().st_mtime
 
     def find(self, prefix: str) -> dict[str, int]:
-        """List all objects below a prefix: key -> size."""
+        """See Objects.find."""
         root = Path(self.join(prefix))
         found = {}
         with _errors(str(root), "list"):
-            for folder, _, names in os.walk(root):
+            for folder, _, names in os.walk(root, onerror=_unless_missing):
                 for name in names:
                     path = Path(folder, name)
-                    key = path.relative_to(self.url).as_posix()
-                    found[key] = path.stat().st_size
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        found[path.relative_to(self.url).as_posix()] = path.stat().st_size
         return dict(sorted(found.items()))
-
-    def remove(self, keys: list[str]) -> None:
-        """Remove objects; one that is already gone is no error."""
-        for key in keys:
-            with _errors(self.join(key), "remove"):
-                Path(self.join(key)).unlink(missing_ok=True)
 
 
 class FsspecTarget:
-    """Any other file system of fsspec; object stores write an object whole or not at all."""
+    """Any other file system of fsspec; object stores write an object whole or not at all.
+
+    Nothing is cached: what another process has written is there. The file systems have no error
+    in common, so any that they raise is one of the storage.
+    """
 
     def __init__(self, url: str) -> None:
         import fsspec
 
         self.url = url.rstrip("/")
         try:
-            self._fs, path = fsspec.core.url_to_fs(self.url)
+            self._fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ValueError, ImportError) as exc:
             raise OptionError(f"cannot open {url}", str(exc)) from exc
         self._root = path.rstrip("/")
+        if not self._root:
+            raise OptionError(f"{url} names no folder: an archive needs one of its own")
 
     def join(self, key: str) -> str:
-        """Return the URL of a key."""
+        """See Objects.join."""
         return f"{self.url}/{key}"
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
     def put(self, key: str, data: bytes) -> None:
-        """See LocalTarget.put."""
-        with _errors(self.join(key), "write"):
-            self._parent(key)
-            self._fs.pipe_file(self._path(key), data)
+        """See Objects.put."""
+        with _errors(self.join(key), "write", Exception):
+            self._write(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See LocalTarget.create; conditional where the file system can do it."""
-        with _errors(self.join(key), "write"):
-            if self._fs.exists(self._path(key)):
+        """See Objects.create; conditional where the file system can do it."""
+        with _errors(self.join(key), "write", Exception):
+            if self.exists(key):
                 return False
-            self._parent(key)
             try:
-                self._fs.pipe_file(self._path(key), data, mode="create")
-            except FileExistsError:
-                return False
+                self._write(key, data, mode="create")
             except (TypeError, NotImplementedError):
-                self._fs.pipe_file(self._path(key), data)
+                self._write(key, data)
+            except OSError:  # some servers have words of their own for "somebody was faster"
+                if self.exists(key):
+                    return False
+                raise
         return True
 
-    def _parent(self, key: str) -> None:
-        self._fs.makedirs(self._path(key).rsplit("/", 1)[0], exist_ok=True)
+    def _write(self, key: str, data: bytes, **how: str) -> None:
+        path = self._path(key)
+        try:
+            self._fs.pipe_file(path, data, **how)
+        except FileNotFoundError:  # where folders are more than a part of the name
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, data, **how)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See LocalTarget.get."""
+        """See Objects.get."""
         end = None if length is None else offset + length
-        with _errors(self.join(key), "read"):
+        with _errors(self.join(key), "read", Exception):
             return bytes(self._fs.cat_file(self._path(key), start=offset or None, end=end))
 
     def exists(self, key: str) -> bool:
-        """See LocalTarget.exists."""
-        return bool(self._fs.isfile(self._path(key)))
+        """See Objects.exists."""
+        with _errors(self.join(key), "read", Exception):
+            try:
+                return bool(self._fs.info(self._path(key))["type"] == "file")
+            except FileNotFoundError:
+                return False
+
+    def is_empty(self) -> bool:
+        """See Objects.is_empty."""
+        with _errors(self.url, "list", Exception):
+            try:
+                return not self._fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return True
 
     def modified(self, key: str) -> float:
-        """See LocalTarget.modified."""
-        with _errors(self.join(key), "read"):
+        """See Objects.modified."""
+        with _errors(self.join(key), "read", Exception):
             return float(self._fs.modified(self._path(key)).timestamp())
 
     def find(self, prefix: str) -> dict[str, int]:
-        """See LocalTarget.find."""
-        with _errors(self.join(prefix), "list"):
-            found: dict[str, Any] = self._fs.find(self._path(prefix), detail=True)
+        """See Objects.find."""
+        with _errors(self.join(prefix), "list", Exception):
+            try:
+                found: dict[str, Any] = self._fs.find(self._path(prefix), detail=True)
+            except FileNotFoundError:
+                return {}
         cut = len(self._root.lstrip("/")) + 1
         return {
             name.lstrip("/")[cut:]: int(info["size"] or 0) for name, info in sorted(found.items())
         }
 
-    def remove(self, keys: list[str]) -> None:
-        """See LocalTarget.remove."""
-        with _errors(self.url, "remove from"):
-            for key in keys:
-                with contextlib.suppress(FileNotFoundError):
-                    self._fs.rm_file(self._path(key))
+
+@contextlib.contextmanager
+def _named(path: Path, data: bytes) -> Iterator[Path]:
+    """Write a file beside `path` to be moved or linked there; clean up whatever happens."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-Target = LocalTarget | FsspecTarget
+def _unless_missing(exc: OSError) -> None:
+    if not isinstance(exc, FileNotFoundError):
+        raise exc
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,0 +1,64 @@
+"""sansfilm: DICOM archives to analysis-ready, multi-resolution OME-Zarr volumes.
+
+The stages, in the order the data takes: `planning` (discover, headers, geometry, grouping),
+`decode`, `assemble`, `store`, `catalogue`; `view` opens the result. `convert` joins them.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sansfilm.errors import Problem, ProblemCode, ProblemWarning, SansfilmError
+from sansfilm.model import Report
+from sansfilm.options import Budgets, Options, Storage, Tolerances
+from sansfilm.progress import Progress
+
+if TYPE_CHECKING:
+    from sansfilm.archive import open_archive as open
+    from sansfilm.archive import read, verify
+    from sansfilm.convert import ingest
+    from sansfilm.view.archive import Archive
+    from sansfilm.view.volume import Volume
+
+__all__ = [
+    "Archive",
+    "Budgets",
+    "Options",
+    "Problem",
+    "ProblemCode",
+    "ProblemWarning",
+    "Progress",
+    "Report",
+    "SansfilmError",
+    "Storage",
+    "Tolerances",
+    "Volume",
+    "ingest",
+    "open",
+    "read",
+    "verify",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# Loaded at first use: `import sansfilm` costs neither Dask nor pandas nor zarr.
+_LAZY = {
+    "Archive": ("sansfilm.view.archive", "Archive"),
+    "Volume": ("sansfilm.view.volume", "Volume"),
+    "ingest": ("sansfilm.convert", "ingest"),
+    "open": ("sansfilm.archive", "open_archive"),
+    "read": ("sansfilm.archive", "read"),
+    "verify": ("sansfilm.archive", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'sansfilm' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _LAZY[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""Check that the catalogue says what the volumes are."""
+
+import json
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+from sansfilm.catalogue import table
+from sansfilm.catalogue.records import volume_row
+from sansfilm.errors import IntegrityError, TargetError
+from sansfilm.objects import Objects
+
+_DERIVED_ELSEWHERE = ("supersedes", "superseded_by")  # from the other volumes of the series
+
+
+def check(target: Objects, volumes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (key, what is wrong) for each file of the catalogue that is damaged or missing.
+
+    Parameters
+    ----------
+    volumes : sequence of str
+        Keys of all published volumes.
+    """
+    published = set(volumes)
+    for name in table.SCHEMAS:
+        try:
+            keys = target.find(name)
+        except TargetError as exc:  # patients may be closed to who verifies
+            yield name, f"cannot be read: {exc.args[-1]}"
+            continue
+        for key in keys:
+            yield from _file(target, name, key, published)
+        if name == table.VOLUMES:
+            rows = {f"{name}/{volume.rpartition('/')[2]}.parquet" for volume in volumes}
+            for key in sorted(rows.difference(keys)):
+                yield key, "missing: ingest the same sources again"
+
+
+def _file(
+    target: Objects, name: str, key: str, published: Container[str]
+) -> Iterator[tuple[str, str]]:
+    try:
+        rows = table.read_file(target, key).to_pylist()
+    except IntegrityError:
+        yield key, "damaged"
+    except TargetError as exc:
+        yield key, f"cannot be read: {exc.args[-1]}"
+    else:
+        if not table.is_named_after(key, rows):
+            yield key, "other content than its name says"
+        elif name == table.VOLUMES:
+            yield from _compare(target, key, rows[0], published)
+
+
+def _compare(
+    target: Objects, key: str, row: dict[str, Any], published: Container[str]
+) -> Iterator[tuple[str, str]]:
+    volume = row["key"]
+    if volume not in published:
+        yield f"{volume}/_commit.json", "missing"
+        return
+    try:
+        group, array = (
+            json.loads(target.get(f"{volume}/{path}")) for path in ("zarr.json", "0/zarr.json")
+        )
+        expected = volume_row(volume, group, array)
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # the volume itself is damaged, and is reported as such
+    if any(
+        row[name] != value for name, value in expected.items() if name not in _DERIVED_ELSEWHERE
+    ):
+        yield key, "does not say what the volume is"

@@ -1,0 +1,62 @@
+"""Make published volumes, their patients and a run's problems findable in the catalogue."""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sansfilm.catalogue import table
+from sansfilm.catalogue.records import patient_row, planned_row, problem_rows, volume_row
+from sansfilm.model import Report, VolumePlan
+from sansfilm.objects import Objects
+
+Relatives = Callable[[VolumePlan], tuple[list[str], str | None]]
+
+
+def publish(
+    target: Objects, plans: Sequence[VolumePlan], report: Report, relatives: Relatives
+) -> list[dict[str, Any]]:
+    """Write the rows of volumes that are committed; return them as ``ls --json`` prints them.
+
+    Rows that are there already stay, so that a run which was killed before this is made whole by
+    the next one.
+
+    Parameters
+    ----------
+    relatives : callable
+        Gives the volume_ids that a plan's volume supersedes, and the one that supersedes it.
+    """
+    rows = []
+    for plan in plans:
+        group, array = (
+            json.loads(target.get(f"{plan.key}/{path}")) for path in ("zarr.json", "0/zarr.json")
+        )
+        row = volume_row(plan.key, group, array, *relatives(plan))
+        table.put_rows(target, table.VOLUMES, [row])
+        for identity in {frame.identity for frame in plan.frames}:
+            table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
+        rows.append(public(target, row))
+    table.put_rows(target, table.PROBLEMS, problem_rows(report.problems))
+    return rows
+
+
+def planned(target: Objects, plans: Sequence[VolumePlan]) -> list[dict[str, Any]]:
+    """Return what `publish` would, for a dry run."""
+    return [planned_row(plan, target.join(plan.key)) for plan in plans]
+
+
+def current(target: Objects) -> list[dict[str, Any]]:
+    """Return the rows of all volumes that no newer one stands for."""
+    rows = []
+    for row in table.read_rows(target, table.VOLUMES).to_pylist():
+        with contextlib.suppress(FileNotFoundError):  # without its record it does not exist
+            rows.append(public(target, row))
+    return table.newest(rows)
+
+
+def public(target: Objects, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its place and its time: those of the commit record, kept nowhere else."""
+    written = target.modified(f"{row['key']}/_commit.json")
+    time = datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+    return {**row, "uri": target.join(row["key"]), "committed_at": time}

@@ -1,0 +1,116 @@
+"""Rows -> Parquet files below ``catalogue/``, and back.
+
+One file per volume and per patient, one per ingest that met problems. File names come from the
+contents, so that the same ingest writes the same files and two ingests never write one file.
+
+Every file carries a seal: the SHA-256 of itself with a blank in its place. Parquet's own page
+checksums leave out the footer, a third of so small a file.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sansfilm.errors import IntegrityError
+from sansfilm.objects import Objects
+
+VOLUMES, PATIENTS, PROBLEMS = "catalogue/volumes", "catalogue/patients", "catalogue/problems"
+
+_SEAL, _BLANK = b"sansfilm.sha256", b"sansfilm" * 8
+
+_TEXT, _TEXTS, _COUNT = pa.string(), pa.list_(pa.string()), pa.int64()
+_NUMBERS = pa.list_(pa.float64())
+SCHEMAS = {
+    VOLUMES: pa.schema(
+        {
+            "series_uid": _TEXT, "study_uid": _TEXT, "volume_id": _TEXT, "key": _TEXT,
+            "patient_key": _TEXT, "modality": _TEXT, "body_part": _TEXT, "study_date": _TEXT,
+            "verdict": _TEXT, "verdict_text": _TEXT, "axes": _TEXTS, "shape": pa.list_(_COUNT),
+            "dtype": _TEXT, "spacing_mm": _NUMBERS, "affine_lps": pa.list_(_NUMBERS),
+            "levels": _COUNT, "frames": _COUNT, "transfer_syntaxes": _TEXTS,
+            "is_lossy": pa.bool_(), "supersedes": _TEXTS, "superseded_by": _TEXT,
+        }
+    ),
+    PATIENTS: pa.schema(
+        {"patient_key": _TEXT, "patient_id": _TEXT, "issuer": _TEXT, "name": _TEXT,
+         "birth_date": _TEXT, "sex": _TEXT}
+    ),
+    PROBLEMS: pa.schema(
+        {"uri": _TEXT, "stage": _TEXT, "code": _TEXT, "message": _TEXT, "series_uid": _TEXT,
+         "frame": _COUNT, "frames": _COUNT}
+    ),
+}  # fmt: skip
+
+
+def put_rows(target: Objects, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the row of a volume or a patient, or all problems of an ingest, unless it is there.
+
+    Another spelling of a patient's name is another file; no rows are no file.
+    """
+    if rows and not target.exists(key := f"{table}/{_name(table, rows)}.parquet"):
+        data = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table])
+        sink = io.BytesIO()
+        with pq.ParquetWriter(sink, data.schema, compression="zstd") as writer:
+            writer.write_table(data)
+            writer.add_key_value_metadata({_SEAL: _BLANK})
+        target.put(key, _sealed(sink.getvalue()))
+
+
+def is_named_after(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a file's rows are the ones that its name was made from."""
+    table, _, name = key.rpartition("/")
+    return bool(rows) and name == f"{_name(table, rows)}.parquet"
+
+
+def _name(table: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    if table == VOLUMES:
+        return str(rows[0]["volume_id"])
+    digest = hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()
+    return f"{rows[0]['patient_key']}-{digest[:8]}" if table == PATIENTS else digest[:32]
+
+
+def newest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the volumes that newer or fuller ones among them stand for."""
+    here = {row["volume_id"] for row in rows}
+    hidden = {volume_id for row in rows for volume_id in row["supersedes"]}
+    return [
+        row for row in rows if row["superseded_by"] not in here and row["volume_id"] not in hidden
+    ]
+
+
+def read_rows(target: Objects, table: str) -> pa.Table:
+    """Read all rows of a table, in the order of their file names.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is damaged; the message says which.
+    """
+    tables = [read_file(target, key) for key in target.find(table) if key.endswith(".parquet")]
+    return pa.concat_tables(tables) if tables else SCHEMAS[table].empty_table()
+
+
+def read_file(target: Objects, key: str) -> pa.Table:
+    """Read one file of a table.
+
+    Raises
+    ------
+    IntegrityError
+        If it is damaged.
+    """
+    data = target.get(key)
+    if _sealed(data) != data:
+        raise IntegrityError(key, "is damaged; remove it and run the same ingest again")
+    return pq.read_table(io.BytesIO(data), schema=SCHEMAS[key.rpartition("/")[0]])
+
+
+def _sealed(data: bytes) -> bytes:
+    """Return a file with the seal that it should have; an intact one stays as it is."""
+    place = data.rfind(_SEAL) + len(_SEAL) + 2  # 2 bytes say: a string, of 64 bytes
+    before, after = data[:place], data[place + len(_BLANK) :]
+    return before + hashlib.sha256(before + _BLANK + after).hexdigest().encode() + after

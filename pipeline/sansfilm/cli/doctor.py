@@ -1,0 +1,58 @@
+"""What this machine can do: decoders per transfer syntax, GPU, storage, versions."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from sansfilm.decode.registry import table
+from sansfilm.options import Options
+from sansfilm_kernels import gpu_available
+
+_PACKAGES = ("sansfilm", "numpy", "imagecodecs", "pylibjpeg", "pylibjpeg-openjpeg",
+             "pylibjpeg-rle", "pydicom", "zarr", "dask", "distributed", "fsspec", "s3fs",
+             "cupy-cuda13x")  # fmt: skip
+_STORAGE = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
+
+
+def examine() -> dict[str, Any]:
+    """Return everything that `doctor` reports."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "gpu": gpu_available(),
+        "storage": {
+            "local": "yes",
+            **{
+                name: "yes" if find_spec(package) else f"no: install {package}"
+                for name, package in _STORAGE.items()
+            },
+        },
+        "decoders": table(Options().prefer),
+    }
+
+
+def print_findings(findings: dict[str, Any]) -> None:
+    """Print them for people."""
+    print(f"Python {findings['python']} on {findings['machine']}")
+    for name, found in findings["versions"].items():
+        print(f"  {name:20} {found}")
+    gpu = (
+        "yes; this version does not use it yet" if findings["gpu"] else "none; all runs on the CPU"
+    )
+    print(f"GPU: {gpu}")
+    for name, state in findings["storage"].items():
+        print(f"storage {name:6} {state}")
+    print("decoders per transfer syntax, in the order they are tried:")
+    for row in findings["decoders"]:
+        print(f"  {row['name']:38} {row['decoders'] or 'NONE'}")
+        if row["missing"]:
+            print(f"  {'':38} missing: {row['missing']}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,124 @@
+"""The `sansfilm` command: parse, call, print, exit code."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from sansfilm.errors import (
+    ArchiveNotFoundError,
+    IntegrityError,
+    OptionError,
+    SansfilmError,
+    SourceNotFoundError,
+    TargetError,
+    VolumeNotFoundError,
+)
+
+CLEAN, FAILED, USAGE, PROBLEMS, STORAGE, INTEGRITY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+_EPILOG = """\
+exit codes: 0 clean, 1 failed, 2 wrong call, 3 done with problems, 4 storage or network,
+5 integrity, 130 interrupted. Results on stdout, progress on stderr. Not for clinical use."""
+
+
+def run() -> NoReturn:
+    """Run the command of this process and exit with its code."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as exc:  # argparse has printed what is wrong, or the help
+        return int(exc.code or 0)
+    handler = logging.StreamHandler()
+    # On the handler: distributed's loggers have a level of their own.
+    handler.setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    logging.basicConfig(
+        level=handler.level, handlers=[handler], format="%(levelname)s %(name)s: %(message)s"
+    )
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print("sansfilm: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `sansfilm ls | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLEAN
+    except SansfilmError as exc:
+        print(f"sansfilm: {exc}", file=sys.stderr)
+        return _code(exc)
+
+
+def _code(exc: SansfilmError) -> int:
+    wrong_calls = (OptionError, SourceNotFoundError, ArchiveNotFoundError, VolumeNotFoundError)
+    if isinstance(exc, wrong_calls):
+        return USAGE
+    if isinstance(exc, TargetError):
+        return STORAGE
+    return INTEGRITY if isinstance(exc, IntegrityError) else FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    from sansfilm.cli import commands
+
+    parser = argparse.ArgumentParser(
+        prog="sansfilm", description="DICOM archives to multi-resolution OME-Zarr volumes.",
+        epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"sansfilm {version('sansfilm')}")
+    parser.add_argument("--debug", action="store_true", help="log everything to stderr")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        words = (command.__doc__ or "").strip()
+        sub = subparsers.add_parser(name, help=words.splitlines()[0], description=words)
+        sub.set_defaults(command=command)
+        return sub
+
+    ingest = add("ingest", commands.ingest)
+    ingest.add_argument("source", nargs="+", metavar="SOURCE", help="folder, file or URL of DICOM")
+    ingest.add_argument("archive", metavar="ARCHIVE", help="folder or URL of the archive")
+    ingest.add_argument("--dry-run", action="store_true", help="plan only, write nothing")
+    where = ingest.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="local processes; 1 is this one")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp:// or tls://")
+    ingest.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto",
+                        help="where to decode and reduce (default: auto)")  # fmt: skip
+
+    listing = add("ls", commands.ls)
+    info = add("info", commands.info)
+    verify = add("verify", commands.verify)
+    show = add("show", commands.show)
+    for sub in (listing, info, verify, show):
+        sub.add_argument("archive", metavar="ARCHIVE", help="folder or URL of the archive")
+    for sub in (info, show):
+        sub.add_argument("series", metavar="SERIES", help="SeriesInstanceUID or volume_id")
+    verify.add_argument("series", metavar="SERIES", nargs="?", help="only this series or volume")
+    show.add_argument("-o", "--output", metavar="PICTURE.png", required=True)
+    show.add_argument(
+        "--window",
+        metavar="NAME|CENTER,WIDTH",
+        help="a preset such as lung, or two numbers; default: the series' own",
+    )
+    show.add_argument("--level", type=int, metavar="N", help="0 is full resolution")
+
+    doctor = add("doctor", commands.doctor)
+    demo = add("demo", commands.demo)
+    demo.add_argument(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        default="out/demo",
+        help="where to put archive and picture (default: out/demo)",
+    )
+    for sub in (ingest, listing, info, verify, doctor):
+        sub.add_argument("--json", action="store_true", help="machine-readable output")
+    return parser

@@ -1,0 +1,167 @@
+"""The story: DICOM sources become published volumes. This module joins the stages.
+
+discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> commit -> catalogue
+
+What is done with an archive afterwards is in `archive`, the other module that joins stages.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+from sansfilm.assemble.levels import plan_slabs
+from sansfilm.assemble.slab import fill_slab, reduce_slab
+from sansfilm.catalogue.publish import planned, publish
+from sansfilm.decode.registry import decode_frame
+from sansfilm.errors import DeviceError, Problem
+from sansfilm.model import FileRef, Header, Map, Report, SlabPlan, SlabResult, VolumePlan
+from sansfilm.objects import Objects
+from sansfilm.options import Budgets, Options
+from sansfilm.planning.discover import discover
+from sansfilm.planning.grouping import plan_volumes
+from sansfilm.planning.headers import read_header
+from sansfilm.planning.pixels import read_instance
+from sansfilm.progress import Progress
+from sansfilm.report import Ledger
+from sansfilm.run.choose import FEW_SLABS, choose_runner
+from sansfilm.store.commit import commit_volume, is_committed, relatives
+from sansfilm.store.root import create_archive
+from sansfilm.store.target import open_target
+from sansfilm.store.writer import put_metadata, put_slab
+
+HEADERS_AT_ONCE = 64
+
+
+def ingest(
+    sources: str | Path | Iterable[str | Path],
+    archive: str | Path,
+    *,
+    client: Any = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    options: Options | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Turn DICOM sources into volumes of an archive; what is there already is not done again.
+
+    Parameters
+    ----------
+    sources : str, path, or several
+        Folders, files, or URLs that fsspec opens.
+    archive : str or path
+        Root of the archive: a folder, or a URL that fsspec opens. Made if it is not there.
+    client : distributed.Client, optional
+    workers : int, optional
+        Number of local processes; 1 is this process.
+    scheduler : str, optional
+        Address of a Dask scheduler. Without any of the three, the size of the job decides.
+    options : Options, optional
+    dry_run : bool, optional
+        Plan only: read headers, write nothing.
+    progress : Progress, optional
+        Is told what happens.
+
+    Returns
+    -------
+    Report
+        Volumes, problems and counts: frames found = frames stored + frames in problems.
+
+    Raises
+    ------
+    SourceNotFoundError, OptionError, DeviceError
+        A wrong call.
+    TargetError
+        The archive cannot be written; what was committed stays, the same call goes on.
+    """
+    target = open_target(str(archive))
+    ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
+    named = {"client": client, "workers": workers, "scheduler": scheduler}
+    plans = convert(listed(sources), target, options or Options(), ledger, named, dry_run=dry_run)
+    if dry_run:
+        return ledger.close(planned(target, plans))
+    return ledger.close(publish(target, plans, ledger.report, partial(relatives, target)))
+
+
+def convert(
+    sources: Sequence[str],
+    target: Objects,
+    options: Options,
+    ledger: Ledger,
+    named: dict[str, Any],
+    *,
+    dry_run: bool = False,
+) -> list[VolumePlan]:
+    """Run all stages up to the commit; return the plans of the volumes that are now published."""
+    _check_device(options)
+    with ExitStack() as stack:
+        runner = stack.enter_context(choose_runner(0, **named))
+        ledger.at_work(runner.dashboard)
+        files = ledger.files(*discover(sources, target.url))
+        if not dry_run:
+            create_archive(target)
+        batches = runner.run(
+            partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
+        )
+        headers = ledger.headers(batches)
+        plans = ledger.plans(*plan_volumes(headers, options))
+        if dry_run:
+            ledger.start([], len(plans), plans)
+            return plans
+
+        todo = {plan.key: plan for plan in plans if not is_committed(target, plan.key)}
+        slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
+        ledger.start(slabs, len(plans), [plan for plan in plans if plan.key not in todo])
+        if len(slabs) > FEW_SLABS and not any(named.values()):
+            runner = stack.enter_context(choose_runner(len(slabs)))
+            ledger.at_work(runner.dashboard)
+        for outcome in runner.run(partial(write_slab, target, runner.map), slabs):
+            results = ledger.slab(outcome.task, outcome.result, outcome.error)
+            if results is not None:
+                finish_volume(target, todo[outcome.task.volume], results, options, ledger)
+        return [plan for plan in plans if is_committed(target, plan.key)]
+
+
+def read_headers(budgets: Budgets, files: Iterable[FileRef]) -> list[Header | Problem]:
+    """Read a batch of files up to their Pixel Data."""
+    return [read_header(file, budgets) for file in files]
+
+
+def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
+    """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
+    slab = fill_slab(plan, read_instance, decode_frame, run)
+    if not slab.whole:
+        return SlabResult(plan.index, (), slab.frames)
+    objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)
+    limits = float(slab.block.min()), float(slab.block.max())
+    return SlabResult(plan.index, objects, slab.frames, limits, slab.bytes_read, slab.bytes_decoded)
+
+
+def finish_volume(
+    target: Objects,
+    plan: VolumePlan,
+    results: Sequence[SlabResult],
+    options: Options,
+    ledger: Ledger,
+) -> None:
+    """Write the metadata of a volume whose slabs are all stored, and publish it."""
+    slabs = list(plan_slabs(plan, options))
+    objects = [stored for result in results for stored in result.objects]
+    objects += put_metadata(target, plan, slabs, results)
+    commit_volume(target, plan, objects, options)
+    ledger.stored(plan, sum(stored.size for stored in objects))
+
+
+def listed(sources: str | Path | Iterable[str | Path]) -> list[str]:
+    """Return one or several sources as a list."""
+    if isinstance(sources, str | Path):
+        return [str(sources)]
+    return [str(source) for source in sources]
+
+
+def _check_device(options: Options) -> None:
+    if options.device == "gpu":
+        raise DeviceError("this version decodes and reduces on the CPU: use device auto or cpu")

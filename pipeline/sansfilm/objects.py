@@ -1,0 +1,45 @@
+"""Where objects are: the one contract between the stages and any storage."""
+
+from typing import Protocol
+
+
+class Objects(Protocol):
+    """Whole objects by key: relative, with forward slashes.
+
+    Every method raises TargetError, with the cure, if the storage fails.
+    """
+
+    url: str
+    """The root, as people name it."""
+
+    def join(self, key: str) -> str:
+        """Return the URL of a key."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a whole object, replacing what was there in one step."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a whole object only if there is none; tell whether it was written."""
+        ...
+
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read an object, or a range of it; FileNotFoundError if there is none."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of this key."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing at all at the root, or no root yet."""
+        ...
+
+    def modified(self, key: str) -> float:
+        """Return when an object was written, in seconds since 1970 UTC."""
+        ...
+
+    def find(self, prefix: str) -> dict[str, int]:
+        """List all objects below a prefix: key -> size in bytes, sorted."""
+        ...

@@ -1,0 +1,139 @@
+"""Sources (folders, files, fsspec URLs) -> a sorted list of files; no byte of them is read."""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from sansfilm.errors import OptionError, Problem, ProblemCode, SourceNotFoundError
+from sansfilm.model import FileRef
+from sansfilm.planning.source import local_path, local_uri, remote_errors
+
+
+def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], list[Problem]]:
+    """List every file of the sources, each once, sorted by URI.
+
+    Linked files are listed, linked folders are not followed: they become problems.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        Folders and single files of this machine, or URLs that fsspec opens.
+    archive : str, optional
+        URL of the archive that is filled: files below it are no sources.
+
+    Returns
+    -------
+    files : list of FileRef
+    problems : list of Problem
+        EMPTY_SOURCE for each source that holds no file, UNREADABLE for what cannot be listed.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If a source does not exist or cannot be listed at all.
+    OptionError
+        If no source is given.
+    """
+    files: dict[str, FileRef] = {}
+    problems: dict[str, Problem] = {}
+    named = list(sources)
+    if not named:
+        raise OptionError("no source given: name at least one folder, file or URL")
+    excluded = f"{_canonical(archive)}/" if archive else None
+    for source in named:
+        found = [
+            item for item in _list(source) if not excluded or not item.uri.startswith(excluded)
+        ]
+        if not found:
+            problems[source] = Problem(
+                source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
+            )
+        for item in found:
+            if isinstance(item, FileRef):
+                files[item.uri] = item
+            else:
+                problems[item.uri] = item
+    return [files[uri] for uri in sorted(files)], [problems[uri] for uri in sorted(problems)]
+
+
+def _list(source: str) -> Iterator[FileRef | Problem]:
+    path = os.path.abspath(local_path(source) or source)  # noqa: PTH100 - keeps links
+    if os.path.isdir(path):  # noqa: PTH112 - functions of os know any bytes, as below
+        return _list_folder(path)
+    if os.path.isfile(path):  # noqa: PTH113
+        return iter([_local(path, os.stat(path))])  # noqa: PTH116
+    if ("://" in source or "::" in source) and local_path(source) is None:
+        return _list_url(source)
+    raise SourceNotFoundError(f"source does not exist, or is no file or folder: {source}")
+
+
+def _local(path: str, stat: os.stat_result) -> FileRef:
+    return FileRef(local_uri(path), stat.st_size, stat.st_mtime_ns)
+
+
+def _list_folder(path: str) -> Iterator[FileRef | Problem]:
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as exc:
+            if folder == path:
+                message = f"source cannot be listed: {path}: {exc.strerror}"
+                raise SourceNotFoundError(message) from exc
+            yield _unreadable(folder, exc.strerror or "cannot be listed")
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    yield _local(entry.path, entry.stat())
+                elif entry.is_symlink():
+                    linked = "folder is not followed: name it as a source" if entry.is_dir() else ""
+                    yield _unreadable(entry.path, f"a linked {linked or 'file is not there'}")
+            except OSError as exc:
+                yield _unreadable(entry.path, exc.strerror or "cannot be read")
+
+
+def _unreadable(path: str, message: str) -> Problem:
+    return Problem(local_uri(path), "discover", ProblemCode.UNREADABLE, message)
+
+
+def _list_url(url: str) -> Iterator[FileRef | Problem]:
+    import fsspec
+
+    before, after = _around(url)
+    try:
+        with remote_errors():
+            fs, path = fsspec.core.url_to_fs(url)
+            found = fs.find(path, detail=True)
+            known = found or fs.exists(path)
+    except OSError as exc:
+        raise SourceNotFoundError(f"source cannot be listed: {url}: {exc}") from exc
+    if not known:
+        raise SourceNotFoundError(f"source does not exist: {url}")
+    for name, info in found.items():
+        uri = f"{before}{fs.unstrip_protocol(name)}{after}"
+        yield FileRef(uri, int(info.get("size") or 0))
+
+
+def _around(url: str) -> tuple[str, str]:
+    """Return what a chained URL (zip://::s3://bucket/a.zip) has before and after its file names."""
+    parts = url.split("::")
+    inner = next((index for index, part in enumerate(parts) if "://" in part), 0)
+    return (
+        "".join(f"{part}::" for part in parts[:inner]),
+        "".join(f"::{part}" for part in parts[inner + 1 :]),
+    )
+
+
+def _canonical(archive: str) -> str:
+    """Return the archive's URL as the URIs of files below it would start."""
+    path = local_path(archive) or (None if "://" in archive else os.path.abspath(archive))  # noqa: PTH100
+    if path is not None:
+        return local_uri(path).rstrip("/")
+    import fsspec
+
+    with remote_errors():
+        fs, path = fsspec.core.url_to_fs(archive)
+        return str(fs.unstrip_protocol(path)).rstrip("/")

@@ -1,0 +1,110 @@
+"""Bytes of a source by offset and length, local files without fsspec in the way."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+BLOCK = 4 * 2**20
+
+
+def local_uri(path: str) -> str:
+    """Return a printable name of a local file: its absolute path, or a file URL for odd names."""
+    if path.isprintable():  # surrogates, which stand for undecodable bytes, are not
+        return path
+    return "file://" + quote_from_bytes(os.fsencode(path))
+
+
+def local_path(uri: str) -> str | None:
+    """Return the path that a `local_uri` or file URL names, None for what fsspec opens."""
+    if uri.startswith("file://") and "::" not in uri:
+        return os.fsdecode(unquote_to_bytes(uri[len("file://") :]))
+    return uri if os.path.isabs(uri) else None  # noqa: PTH117 - a Path would lose odd bytes
+
+
+@contextmanager
+def remote_errors() -> Iterator[None]:
+    """Turn whatever a file system behind fsspec raises into OSError: each has its own classes."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as exc:
+        raise OSError(errno.EIO, f"{type(exc).__name__} from the file system") from exc
+
+
+class Source:
+    """One opened file; a context manager.
+
+    Raises
+    ------
+    OSError
+        From opening or reading; also if the file turns out shorter than it was when opened.
+    """
+
+    def __init__(self, uri: str) -> None:
+        path = local_path(uri)
+        self.modified_ns: int | None = None
+        self._fd = -1
+        self._head = b""
+        self._fs: Any = None
+        if path is not None:
+            try:
+                self._fd = os.open(os.fsencode(path), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except ValueError as exc:
+                raise OSError(errno.EINVAL, "a name that no file can have") from exc
+            stat = os.fstat(self._fd)
+            self.size, self.modified_ns = stat.st_size, stat.st_mtime_ns
+            return
+        import fsspec
+
+        with remote_errors():
+            self._fs, self._path = fsspec.core.url_to_fs(uri)
+            self.size = int(self._fs.size(self._path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes of the file, and keep them: `read` and `sha256` use them too."""
+        if len(self._head) < min(length, self.size):
+            self._head += self._fetch(len(self._head), length - len(self._head))
+        return self._head
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; fewer only at the end of the file."""
+        if offset + length <= len(self._head) or len(self._head) == self.size:
+            return self._head[offset : offset + length]
+        return self._fetch(offset, length)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the whole file."""
+        digest = hashlib.sha256(self._head)
+        for offset in range(len(self._head), self.size, BLOCK):
+            digest.update(self._fetch(offset, BLOCK))
+        return digest.hexdigest()
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        if self._fd < 0:
+            with remote_errors():
+                data = bytes(self._fs.cat_file(self._path, start=offset, end=offset + length))
+        else:
+            data = os.pread(self._fd, length, offset)
+            while 0 < len(data) < length:  # a short read is not the end
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        if len(data) != length:
+            raise OSError(errno.EIO, "the file changed while it was read")
+        return data

@@ -1,0 +1,172 @@
+"""The account of a run: every file and frame is stored, or in a Problem, or was not an image."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sansfilm.errors import Problem, ProblemCode
+from sansfilm.model import (
+    FileRef,
+    FrameResult,
+    Header,
+    Report,
+    SlabPlan,
+    SlabResult,
+    VolumePlan,
+)
+from sansfilm.progress import Progress
+from sansfilm.run.contract import Outcome
+
+_NOT_DICOM = (ProblemCode.NOT_DICOM, ProblemCode.UNREADABLE, ProblemCode.EMPTY_SOURCE)
+
+
+class Ledger:
+    """Keeps the books of one run on the client; `close` balances them."""
+
+    def __init__(self, archive: str, progress: Progress, *, dry_run: bool = False) -> None:
+        self.report = Report(archive=archive, dry_run=dry_run)
+        self._progress = progress
+        self._started = time.perf_counter()
+        self._slabs: dict[str, dict[int, SlabPlan]] = {}
+        self._results: dict[str, dict[int, SlabResult]] = {}
+
+    def at_work(self, dashboard: str) -> None:
+        """Note who works; a cluster has a dashboard."""
+        if dashboard:
+            self._progress.cluster_started(dashboard)
+
+    def files(self, files: Sequence[FileRef], problems: Iterable[Problem]) -> Sequence[FileRef]:
+        """Note what discovery found."""
+        self.report.files["seen"] = len(files)
+        self._add(problems)
+        self._progress.files_found(len(files))
+        return files
+
+    def headers(self, batches: Iterable[Outcome]) -> list[Header]:
+        """Note what each file turned out to be; return the images."""
+        headers = []
+        for batch in batches:
+            for item in batch.result or _unread(batch):
+                self._progress.header_read()
+                if isinstance(item, Header):
+                    self.report.bytes["read"] += item.size
+                    headers.append(item)
+                else:
+                    self._add([item])
+        refused = [problem for problem in self.report.problems if problem.stage == "headers"]
+        images = len(headers) + sum(1 for problem in refused if problem.frames)
+        strangers = sum(1 for problem in refused if problem.code in _NOT_DICOM)
+        self.report.files["images"] = images
+        self.report.files["dicom"] = len(headers) + len(refused) - strangers
+        self.report.frames["found"] = len(headers) + sum(problem.frames for problem in refused)
+        return headers
+
+    def plans(
+        self, plans: list[VolumePlan], problems: Iterable[Problem], copies: int
+    ) -> list[VolumePlan]:
+        """Note what was planned; byte-identical copies of an instance count as one frame."""
+        self._add(problems)
+        self.report.frames["found"] -= copies
+        return plans
+
+    def start(self, slabs: Sequence[SlabPlan], plans: int, unchanged: Sequence[VolumePlan]) -> None:
+        """Note what is to be written; volumes that are there already count as stored."""
+        for slab in slabs:
+            self._slabs.setdefault(slab.volume, {})[slab.index] = slab
+        for plan in unchanged:
+            self.report.unchanged.append(plan.key)
+            self.report.frames["stored"] += len(plan.frames)
+        self._progress.planned(plans, len(slabs), len(unchanged))
+
+    def slab(
+        self, slab: SlabPlan, result: SlabResult | None, error: Exception | None
+    ) -> list[SlabResult] | None:
+        """Note a slab that has ended; return all results once its volume is whole.
+
+        A frame that failed leaves its volume incomplete: it is not stored, and each of its other
+        frames is a Problem too.
+        """
+        if result is None:
+            result = _lost(slab, error)
+        self.report.bytes["read"] += result.bytes_read
+        self.report.bytes["decoded"] += result.bytes_decoded
+        self._progress.slab_written(result)
+        results = self._results.setdefault(slab.volume, {})
+        results[slab.index] = result
+        slabs = self._slabs[slab.volume]
+        if len(results) < len(slabs):
+            return None
+        del self._slabs[slab.volume], self._results[slab.volume]
+        failed = [f.problem for r in results.values() for f in r.frames if f.problem]
+        if not failed:
+            return [results[index] for index in sorted(results)]
+        bad = {problem.uri for problem in failed}
+        message = f"{len(failed)} frames of the volume failed, so it was not stored"
+        whole = [header for part in slabs.values() for header in part.frames]
+        self._add(failed)
+        self._add(
+            Problem(header.uri, "assemble", ProblemCode.INCOMPLETE_VOLUME, message,
+                    header.series_uid, None, 1)
+            for header in whole
+            if header.uri not in bad
+        )  # fmt: skip
+        return None
+
+    def stored(self, plan: VolumePlan, written: int) -> None:
+        """Note a volume that has been published, and how many bytes that took."""
+        self.report.frames["stored"] += len(plan.frames)
+        self.report.bytes["written"] += written
+        self._progress.volume_committed(plan.key)
+
+    def close(self, volumes: Sequence[dict[str, Any]]) -> Report:
+        """Balance the books and return the report."""
+        report = self.report
+        report.volumes = list(volumes)
+        report.problems.sort(key=lambda problem: (problem.uri, problem.stage, problem.code))
+        report.frames["in_problems"] = sum(problem.frames for problem in report.problems)
+        report.files["ingested"] = report.frames["stored"]
+        report.files["skipped"] = report.files["seen"] - report.files["ingested"]
+        report.seconds = time.perf_counter() - self._started
+        return report
+
+    def _add(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.report.problems.append(problem)
+            self._progress.problem_found(problem)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return what ``ingest --json`` prints."""
+    return {
+        "archive": report.archive,
+        "dry_run": report.dry_run,
+        "device": report.device,
+        "volumes": report.volumes,
+        "unchanged": report.unchanged,
+        "problems": [asdict(problem) for problem in report.problems],
+        "files": report.files,
+        "frames": report.frames,
+        "seconds": round(report.seconds, 3),
+        "bytes": report.bytes,
+    }
+
+
+def _unread(batch: Outcome) -> list[Problem]:
+    """Account for the files of a batch that did not come home."""
+    message = f"the task of this file failed: {type(batch.error).__name__}"
+    return [Problem(file.uri, "headers", ProblemCode.WORKER_LOST, message) for file in batch.task]
+
+
+def _lost(slab: SlabPlan, error: Exception | None) -> SlabResult:
+    """Account for the frames of a task that did not come home."""
+    message = f"the task of this frame failed: {type(error).__name__}"
+    frames = tuple(
+        FrameResult(
+            header.sop_instance_uid,
+            problem=Problem(header.uri, "run", ProblemCode.WORKER_LOST, message,
+                            header.series_uid, None, 1),
+        )
+        for header in slab.frames
+    )  # fmt: skip
+    return SlabResult(slab.index, (), frames)

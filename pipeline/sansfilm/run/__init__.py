@@ -1,0 +1,1 @@
+"""Who executes tasks: this process, its threads, or a Dask cluster."""

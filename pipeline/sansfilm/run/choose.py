@@ -1,0 +1,51 @@
+"""Which runner a job gets."""
+
+import os
+from typing import Any
+
+from sansfilm.errors import OptionError
+from sansfilm.run.contract import Runner
+from sansfilm.run.local import SerialRunner, ThreadsRunner
+
+FEW_SLABS = 64
+"""Up to this many slabs, starting a cluster costs more than it gives; see docs/decisions."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_runner(
+    slabs: int,
+    *,
+    client: Any = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Runner:
+    """Return the runner for a job of so many slabs.
+
+    What the caller names decides: a Dask client, a scheduler's address, or a number of workers
+    (1 is this process, one task after the other). Otherwise a job of a few slabs runs on the
+    threads of this process and a larger one gets a cluster of one process per core.
+
+    Raises
+    ------
+    OptionError
+        If two of them are named, or fewer than one worker.
+    """
+    if sum(choice is not None for choice in (client, workers, scheduler)) > 1:
+        raise OptionError("name only one of client, workers and scheduler")
+    if workers is not None and workers < 1:
+        raise OptionError(f"workers must be at least 1, got {workers}")
+    if workers == 1:
+        return SerialRunner()
+    if client is None and scheduler is None and workers is None and slabs <= FEW_SLABS:
+        return ThreadsRunner(cores())
+    from sansfilm.run.dask import DaskRunner  # only now: it costs a second
+
+    if client is not None:
+        return DaskRunner(client)
+    if scheduler is not None:
+        return DaskRunner.connect(scheduler)
+    return DaskRunner.local(workers or cores())

@@ -1,0 +1,56 @@
+"""What a runner is: it calls a plain function on small plans and yields outcomes as they come."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from sansfilm.errors import SansfilmError
+from sansfilm.model import Map
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one task: its result, or the error that ended it."""
+
+    task: Any
+    result: Any = None
+    error: Exception | None = None
+
+
+class Runner(Protocol):
+    """Executes tasks; a context manager that gives back what it took."""
+
+    dashboard: str
+    """Address of a page to watch; "" if there is none."""
+    map: Map
+    """How a task may spread its own pieces: the builtin map where tasks are the only split."""
+
+    def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+        """Yield one Outcome per task, in any order, with a bounded number of tasks in flight.
+
+        Raises
+        ------
+        SansfilmError
+            The first one that a task raises: a full disk or a lost network ends the run.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def attempt(function: Callable[[Any], Any], task: Any) -> Outcome:
+    """Call a task; the one place where an unexpected error of one task is kept from the others.
+
+    Raises
+    ------
+    SansfilmError
+        What the task raised on purpose.
+    """
+    try:
+        return Outcome(task, function(task))
+    except SansfilmError:
+        raise
+    except Exception as exc:
+        return Outcome(task, error=exc)

@@ -1,0 +1,100 @@
+"""The one file that drives a Dask cluster: local, or one that is there already."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Self
+
+from distributed import Client, Future, LocalCluster, as_completed
+from distributed.comm import get_address_host_port
+
+from sansfilm.errors import SansfilmError, TargetError
+from sansfilm.model import Map
+from sansfilm.run.contract import Outcome, attempt
+
+CONNECT_S = 30
+"""Seconds after which a scheduler that does not answer is not there."""
+
+
+class DaskRunner:
+    """Tasks as futures; at most four per worker thread are known to the scheduler at once.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    owned : tuple of objects with ``close``
+        What this runner started and closes at its end, last first.
+    """
+
+    map: Map = staticmethod(map)
+    ahead = 4
+
+    def __init__(self, client: Client, owned: tuple[Any, ...] = ()) -> None:
+        self._client, self._owned = client, owned
+        self._threads, self._ask_again = 1, 0.0
+        self.dashboard = str(client.dashboard_link or "")
+
+    @classmethod
+    def local(cls, workers: int) -> Self:
+        """Start a cluster of single-threaded, spawned processes on the loopback interface."""
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
+                               dashboard_address="127.0.0.1:0")  # fmt: skip
+        client = Client(cluster)
+        return cls(client, (cluster, client))
+
+    @classmethod
+    def connect(cls, address: str) -> Self:
+        """Use the cluster behind a scheduler's address, ``tcp://`` or ``tls://``.
+
+        Raises
+        ------
+        TargetError
+            If no scheduler answers.
+        """
+        try:
+            get_address_host_port(address)  # a Client of no address is never closed again
+            client = Client(address, timeout=CONNECT_S)
+        except (OSError, ValueError, TypeError) as exc:  # TypeError: tls:// without a certificate
+            raise TargetError(f"no Dask scheduler answers at {address}", str(exc)) from exc
+        return cls(client, (client,))
+
+    def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+        """See Runner.run."""
+        source = iter(tasks)
+        doing: dict[Future[Outcome], Any] = {}
+        queue = as_completed(loop=self._client.loop)
+
+        def refill() -> None:
+            for task in islice(source, max(0, self.ahead * self._workers() - len(doing))):
+                future = self._client.submit(attempt, function, task, pure=False)
+                doing[future] = task
+                queue.add(future)
+
+        try:
+            refill()
+            for future in queue:
+                task, error = doing.pop(future), future.exception()
+                if isinstance(error, SansfilmError):
+                    raise error
+                if future.cancelled():
+                    raise TargetError("the Dask scheduler is gone", "run the same command again")
+                refill()
+                # KilledWorker and its like: the task never came home
+                yield Outcome(task, error=error) if error else future.result()
+        finally:
+            if self._client.status == "running":
+                self._client.cancel(list(doing), force=True)
+
+    def _workers(self) -> int:
+        """Return the worker threads that there are now; a cluster may grow while it works."""
+        if time.monotonic() >= self._ask_again:
+            self._threads = sum(self._client.nthreads().values()) or 1
+            self._ask_again = time.monotonic() + 1
+        return self._threads
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for part in reversed(self._owned):
+            part.close()

@@ -1,0 +1,160 @@
+"""The commit record: written last, create-only; a volume without one does not exist.
+
+It names every source and every object with size and SHA-256, and carries a digest of itself.
+It holds no time of day: same sources and options give the same bytes. When a volume was
+committed is when its record was written.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from sansfilm.errors import IntegrityError, TargetError
+from sansfilm.model import StoredObject, VolumePlan
+from sansfilm.objects import Objects
+from sansfilm.options import Options
+from sansfilm.store.ome import FORMAT
+
+RECORD = "_commit.json"
+_VERSIONS = ("sansfilm", "imagecodecs", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One object that is not what was committed: its key below the archive, and what is wrong."""
+
+    key: str
+    what: str
+
+
+def is_committed(target: Objects, volume: str) -> bool:
+    """Tell whether a volume is published."""
+    return target.exists(f"{volume}/{RECORD}")
+
+
+def commit_volume(
+    target: Objects, plan: VolumePlan, objects: Sequence[StoredObject], options: Options
+) -> bool:
+    """Publish a volume; tell whether this call did it, not another ingest of the same sources.
+
+    Raises
+    ------
+    TargetError
+    """
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "volume_id": plan.volume_id,
+        "series_uid": plan.series_uid,
+        "sources": [
+            {"uri": frame.uri, "sop_instance_uid": frame.sop_instance_uid, "size": frame.size,
+             "sha256": frame.sha256}
+            for frame in plan.frames
+        ],
+        "objects": [asdict(stored) for stored in sorted(objects, key=lambda stored: stored.key)],
+        "options": options.shaping() | {"prefer": options.prefer},
+        "versions": {name: version(name) for name in _VERSIONS},
+    }  # fmt: skip
+    return target.create(f"{plan.key}/{RECORD}", _canonical(record | {"digest": _digest(record)}))
+
+
+def read_commit(target: Objects, volume: str) -> dict[str, Any]:
+    """Read the record of a published volume.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the volume is not published.
+    IntegrityError
+        If the record is damaged.
+    """
+    data = target.get(f"{volume}/{RECORD}")
+    try:
+        record: dict[str, Any] = json.loads(data)
+        digest = record.pop("digest")
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise IntegrityError(f"{volume}/{RECORD}", "is not a commit record") from exc
+    if digest != _digest(record) or data != _canonical(record | {"digest": digest}):
+        raise IntegrityError(f"{volume}/{RECORD}", "does not match its own digest")
+    if volume != f"series/{record['series_uid']}/{record['volume_id']}":
+        raise IntegrityError(f"{volume}/{RECORD}", "is the record of another volume")
+    return record
+
+
+def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]:
+    """Compare a published volume with the others of its series that share instances with it.
+
+    The one that holds all instances of the other and more stands for it; otherwise the one that
+    was committed later. Both sides decide alike, so two ingests at once cannot hide each other's.
+
+    Returns
+    -------
+    supersedes : list of str
+        volume_ids that this one stands for.
+    superseded_by : str or None
+        volume_id of one that stands for this one.
+    """
+    mine = {frame.sop_instance_uid for frame in plan.frames}
+    since = target.modified(f"{plan.key}/{RECORD}"), plan.volume_id
+    supersedes, superseded_by = [], None
+    for volume in find_volumes(target, plan.series_uid):
+        record = read_commit(target, volume)
+        theirs = {source["sop_instance_uid"] for source in record["sources"]}
+        if record["volume_id"] == plan.volume_id or mine.isdisjoint(theirs):
+            continue
+        later = (target.modified(f"{volume}/{RECORD}"), record["volume_id"]) > since
+        if mine < theirs or (later and not theirs < mine):
+            superseded_by = record["volume_id"]
+        else:
+            supersedes.append(record["volume_id"])
+    return supersedes, superseded_by
+
+
+def verify_volume(target: Objects, volume: str) -> Iterator[Damage]:
+    """Read back every object of a volume and compare it with the record.
+
+    Raises
+    ------
+    TargetError
+        If the archive cannot be read at all.
+    """
+    try:
+        record = read_commit(target, volume)
+    except FileNotFoundError:
+        yield Damage(f"{volume}/{RECORD}", "missing")
+        return
+    except IntegrityError as exc:
+        yield Damage(f"{volume}/{RECORD}", str(exc.args[-1]))
+        return
+    for stored in record["objects"]:
+        key = f"{volume}/{stored['key']}"
+        try:
+            data = target.get(key)
+        except FileNotFoundError:
+            yield Damage(key, "missing")
+            continue
+        except TargetError as exc:
+            yield Damage(key, f"cannot be read: {exc.args[-1]}")
+            continue
+        if len(data) != stored["size"]:
+            yield Damage(key, f"{len(data)} bytes, {stored['size']} were committed")
+        elif hashlib.sha256(data).hexdigest() != stored["sha256"]:
+            yield Damage(key, "other bytes than were committed")
+
+
+def find_volumes(target: Objects, series_uid: str | None = None) -> list[str]:
+    """Return the keys of all published volumes, or of those of one series, sorted."""
+    prefix = f"series/{series_uid}" if series_uid else "series"
+    return sorted(
+        key.rpartition("/")[0] for key in target.find(prefix) if key.endswith(f"/{RECORD}")
+    )
+
+
+def _canonical(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(record)).hexdigest()

@@ -1,0 +1,62 @@
+"""The root of an archive: what makes a folder ours, and refuses to be written into others."""
+
+import json
+
+from sansfilm.errors import ArchiveNotFoundError, IntegrityError, OptionError, TargetError
+from sansfilm.objects import Objects
+from sansfilm.store.ome import FORMAT
+
+MARK = "sansfilm.json"
+_CONTENT = json.dumps({"format": "sansfilm archive", "version": FORMAT}, indent=1).encode()
+
+
+def create_archive(target: Objects) -> None:
+    """Make an archive where there is none; an existing one is left as it is.
+
+    Raises
+    ------
+    OptionError
+        If the folder holds something else: images are never mixed with other files.
+    TargetError
+        If it cannot be written, or is there in a format that this version does not read.
+    IntegrityError
+        If its mark is damaged.
+    """
+    if _is_archive(target):
+        return
+    if not target.is_empty():
+        message = f"{target.url} is not empty and not a sansfilm archive: name another folder"
+        raise OptionError(message)
+    target.create(MARK, _CONTENT)
+
+
+def check_archive(target: Objects) -> None:
+    """Make sure that there is an archive.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+    TargetError
+        If it cannot be read, or is there in a format that this version does not read.
+    IntegrityError
+        If its mark is damaged.
+    """
+    if not _is_archive(target):
+        raise ArchiveNotFoundError(f"there is no sansfilm archive at {target.url}")
+
+
+def _is_archive(target: Objects) -> bool:
+    try:
+        content = target.get(MARK)
+    except FileNotFoundError:
+        return False
+    if content == _CONTENT:
+        return True
+    try:
+        version = json.loads(content)["version"]
+    except (ValueError, KeyError, TypeError):
+        version = FORMAT
+    if version != FORMAT:
+        message = f"format {version}, this sansfilm reads {FORMAT}: install another version"
+        raise TargetError(target.url, message)
+    raise IntegrityError(target.join(MARK), f"is damaged; it should be {_CONTENT.decode()!r}")

@@ -1,0 +1,129 @@
+"""Blocks -> objects of one volume, and the metadata that makes them an OME-Zarr image.
+
+One task writes whole objects only: one shard of every level, and its chunks of
+``dicom/headers``. Misaligned or partial shard writes corrupt silently, so there are none.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sansfilm.model import (
+    HEADER_CHUNK,
+    Map,
+    SlabPlan,
+    SlabResult,
+    StoredObject,
+    VolumePlan,
+)
+from sansfilm.objects import Objects
+from sansfilm.store.frames import frames_table
+from sansfilm.store.ome import array_attributes, group_attributes
+from sansfilm.store.shard import array_metadata, encode_chunk, encode_shard
+
+HEADERS = "dicom/headers"
+
+
+def put_slab(
+    target: Objects,
+    plan: SlabPlan,
+    blocks: Sequence[np.ndarray],
+    headers: Sequence[bytes],
+    run: Map = map,
+) -> tuple[StoredObject, ...]:
+    """Write one slab at every level and the headers of its instances.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray, shape (z, y, x)
+        The slab at each level of the plan.
+    headers : sequence of bytes
+        In the order of the plan's frames.
+
+    Raises
+    ------
+    TargetError
+    ValueError
+        If a block is not the whole part of its level that the slab covers.
+    """
+    fill, effort = fill_value(plan.padding), plan.compression_level
+    stored = []
+    for level, block in zip(plan.levels, blocks, strict=True):
+        depth = level.shards[0]
+        whole = (min(depth, level.shape[0] - plan.index * depth), *level.shape[1:])
+        if block.shape != whole:
+            raise ValueError(
+                f"slab {plan.index} of level {level.path} is {whole}, not {block.shape}"
+            )
+        data = encode_shard(block, level.shards, level.chunks, fill, effort, run)
+        stored.append(_put(target, plan.volume, f"{level.path}/c/{plan.index}/0/0", data))
+    joined = np.frombuffer(b"".join(headers), np.uint8)
+    for number, start in enumerate(range(0, joined.size, HEADER_CHUNK), plan.header_chunk):
+        chunk = np.zeros(HEADER_CHUNK, np.uint8)
+        part = joined[start : start + HEADER_CHUNK]
+        chunk[: part.size] = part
+        stored.append(
+            _put(target, plan.volume, f"{HEADERS}/c/{number}", encode_chunk(chunk, effort))
+        )
+    return tuple(stored)
+
+
+def put_metadata(
+    target: Objects,
+    plan: VolumePlan,
+    slabs: Sequence[SlabPlan],
+    results: Sequence[SlabResult],
+) -> tuple[StoredObject, ...]:
+    """Write every zarr.json of a volume and its frame table, once all slabs are stored.
+
+    Raises
+    ------
+    TargetError
+    """
+    table = frames_table(slabs, results)
+    documents = dict(_documents(plan, slabs, results))
+    return tuple(
+        _put(target, plan.key, key, data)
+        for key, data in ({**documents, "frames.parquet": table}).items()
+    )
+
+
+def fill_value(padding: tuple[float, float] | None) -> float:
+    """Return the value of cells beyond the image: padding where the image knows one."""
+    return padding[0] if padding else 0
+
+
+def _documents(
+    plan: VolumePlan, slabs: Sequence[SlabPlan], results: Sequence[SlabResult]
+) -> Iterator[tuple[str, bytes]]:
+    levels, last = slabs[0].levels, slabs[-1]
+    effort = last.compression_level
+    yield "zarr.json", _group(group_attributes(plan, levels, results))
+    for level in levels:
+        metadata = array_metadata(
+            level.shape, plan.dtype, level.chunks, level.shards, effort,
+            fill=fill_value(plan.padding), dimension_names=plan.axes,
+            attributes=array_attributes(plan),
+        )  # fmt: skip
+        yield f"{level.path}/zarr.json", _json(metadata)
+    yield "dicom/zarr.json", _group({})
+    length = last.header_ends[-1]
+    metadata = array_metadata((length,), "uint8", (HEADER_CHUNK,), None, effort,
+                              dimension_names=("byte",))  # fmt: skip
+    yield f"{HEADERS}/zarr.json", _json(metadata)
+
+
+def _group(attributes: Mapping[str, Any]) -> bytes:
+    return _json({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, indent=1, allow_nan=False).encode()
+
+
+def _put(target: Objects, volume: str, key: str, data: bytes) -> StoredObject:
+    target.put(f"{volume}/{key}", data)
+    return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())

@@ -1,0 +1,1 @@
+"""The researcher's side: archives and volumes, opened lazily; pictures; ways out."""

@@ -1,0 +1,219 @@
+"""Real files and codestreams against other decoders and against references that came with them."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+import synth
+
+from sansfilm.decode.codestream import sniff
+from sansfilm.decode.registry import decode_frame
+from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.model import FileRef, FrameSpec, Header
+from sansfilm.options import Budgets, Options
+from sansfilm.planning.headers import read_header
+from sansfilm.planning.pixels import read_instance
+
+PREFER = Options().prefer
+
+
+def header_of(path: Path) -> Header | None:
+    found = read_header(FileRef(str(path), path.stat().st_size), Budgets())
+    return found if isinstance(found, Header) else None
+
+
+def decode(path: Path) -> np.ndarray:
+    header = header_of(path)
+    assert header is not None, path
+    return decode_frame(read_instance(header)[0], header.spec, PREFER)[0]
+
+
+def others(path: Path) -> np.ndarray | None:
+    """Decode with pydicom, else with SimpleITK; None if neither can."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ds = pydicom.dcmread(path)
+        try:
+            return ds.pixel_array
+        except Exception:  # pydicom raises many kinds where it has no decoder
+            if ds.get("RescaleSlope", 1) != 1 or ds.get("RescaleIntercept", 0) != 0:
+                return None
+    try:
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0]
+    except RuntimeError:
+        return None
+
+
+def check(paths) -> tuple[int, int]:
+    """Compare all single-frame monochrome files; return how many were decoded and compared."""
+    decoded = compared = 0
+    for path in sorted(paths):
+        if not path.is_file() or header_of(path) is None:
+            continue
+        if path.name == "JPEG2000-embedded-sequence-delimiter.dcm":
+            with pytest.raises(BadInstanceError) as caught:
+                decode(path)
+            assert caught.value.code == ProblemCode.CODESTREAM_MISMATCH
+            continue
+        ours, reference = decode(path), others(path)
+        decoded += 1
+        if reference is not None:
+            assert np.array_equal(ours, reference), path
+            assert ours.dtype == reference.dtype.newbyteorder("="), path
+            compared += 1
+    return decoded, compared
+
+
+def test_the_files_of_pydicom():
+    decoded, compared = check((Path(pydicom.__file__).parent / "data").rglob("*.dcm"))
+    assert decoded > 25
+    assert compared >= decoded - 3
+
+
+def test_the_files_of_the_repository(data):
+    decoded, compared = check(data.rglob("*"))
+    assert decoded > 85
+    assert compared >= decoded - 2
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["charset", "compressed", "ct-series", "dicomdir", "endian-deflated", "htj2k", "irregular",
+     "lut-overlay", "malformed", "mammo-dx", "mr-series", "seg"],
+)  # fmt: skip
+def test_the_collection(shared_data, folder):
+    decoded, compared = check((shared_data / folder).rglob("*"))
+    assert decoded > 0
+    assert compared > decoded / 2
+
+
+def test_one_slice_in_all_syntaxes(shared_data):
+    folder = shared_data / "compressed" / "one-ct-all-syntaxes"
+    images = {path.name.rpartition("_")[2][:-4]: decode(path) for path in folder.iterdir()}
+    assert len(images) == 14
+    expected = images[synth.EXPLICIT_LE]
+    for uid, image in images.items():
+        if uid in (*synth.NATIVE, *synth.LOSSLESS):
+            assert np.array_equal(image, expected), uid
+        elif image.dtype == expected.dtype:  # the 8-bit one was windowed
+            assert np.abs(image.astype(int) - expected).mean() < 40, uid
+
+
+def test_one_slice_of_the_repository(data):
+    images = [decode(path) for path in sorted((data / "ct-syntaxes").glob("*.dcm"))]
+    assert len(images) == 4
+    assert all(np.array_equal(image, images[0]) for image in images)
+
+
+def test_wg04(shared_data):
+    """J2KR, JLSL, JPLL, RLE and HTJ2K are lossless; JLSN differs by 4 at most (README there)."""
+    folder = shared_data / "compressed" / "wg04"
+    reference = decode(folder / "REF" / "CT1_UNC")
+    for name in ("J2KR/CT1_J2KR", "JLSL/CT1_JLSL", "JPLL/CT1_JPLL", "RLE/CT1_RLE"):
+        assert np.array_equal(decode(folder / name), reference), name
+    assert np.array_equal(decode(shared_data / "htj2k/wg04-htj2k/CT1_JPH"), reference)
+    near = decode(folder / "JLSN" / "CT1_JLSN").astype(int)
+    assert 0 < np.abs(near - reference).max() <= 4
+    for patient in ("MR1", "NM1"):
+        lossless = decode(folder / "J2KR" / f"{patient}_J2KR")
+        path = shared_data / "htj2k/wg04-htj2k" / f"{patient}_JPH"
+        assert np.array_equal(decode(path), lossless)
+    for name in ("JLSL/MR1_JLSL", "JPLL/MR1_JPLL"):
+        assert np.array_equal(decode(folder / name), decode(folder / "J2KR" / "MR1_J2KR")), name
+
+
+def test_one_volume_in_two_syntaxes(shared_data):
+    folder = shared_data / "compressed"
+    first = sorted((folder / "series-compressed_rle").iterdir())
+    second = sorted((folder / "series-compressed_jpegls").iterdir())
+    assert len(first) == 4
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(decode(one), decode(other))
+
+
+# ------------------------------------------------------------------------ bare codestreams
+
+
+def bare(path: Path, syntax: str, bits: int, rows: int, columns: int) -> np.ndarray:
+    allocated = 8 if bits <= 8 else 16
+    spec = FrameSpec(syntax, rows, columns, 1, allocated, bits, bits - 1, 0, "MONOCHROME2")
+    return decode_frame(path.read_bytes(), spec, PREFER)[0]
+
+
+def test_one_tile_in_all_codecs(shared_data):
+    folder = shared_data / "codestreams" / "one-tile-all-codecs"
+    words = np.fromfile(folder / "Explicit_VR_Little_Endian-GRAYSCALE-16.raw", "<u2")
+    reference = words.reshape(240, 240)
+    files = {
+        "JPEG-LS_Lossless_Image_Compression-GRAYSCALE-16.jls": (synth.JPEG_LS, 16, 0),
+        "JPEG-LS_Lossy_(Near-Lossless)_Image_Compression-GRAYSCALE-16.jls":
+            (synth.JPEG_LS_NEAR, 16, None),
+        "JPEG_2000_Image_Compression_(Lossless_Only)-GRAYSCALE-16.jp2": (synth.J2K, 16, 0),
+        "JPEG_2000_Image_Compression-GRAYSCALE-16.jp2": (synth.J2K_LOSSY, 16, 2000),
+        "JPEG_Lossless,_Non-Hierarchical_(Process_14)-GRAYSCALE-16.jpg":
+            (synth.JPEG_LOSSLESS_ANY, 16, 0),
+    }  # fmt: skip
+    for name, (syntax, bits, most) in files.items():
+        frame = (folder / name).read_bytes()
+        if most is None:
+            most = int(frame[frame.index(b"\xff\xda") + 7])  # NEAR, T.87 C.2.3
+            assert most > 0
+        image = bare(folder / name, syntax, bits, 240, 240)
+        assert np.abs(image.astype(int) - reference).max() <= most, name
+    twelve = bare(folder / "JPEG_Extended_(Process_2_and_4)-GRAYSCALE-12.jpg", synth.JPEG_EXTENDED,
+                  12, 240, 240)  # fmt: skip
+    assert np.corrcoef(twelve.ravel(), reference.ravel())[0, 1] > 0.99
+
+
+def read_pgm(path: Path) -> np.ndarray:
+    _, columns, rows, _, data = path.read_bytes().split(maxsplit=4)
+    size = int(rows) * int(columns)
+    return np.frombuffer(data[-size:], np.uint8).reshape(int(rows), int(columns))
+
+
+@pytest.mark.parametrize(("name", "most"), [("t8nde0", 0), ("t8nde3", 3)])
+def test_jpeg_ls_conformance(shared_data, name, most):
+    folder = shared_data / "conformance-jls" / "t8"
+    reference = read_pgm(folder / "test8bs2.pgm")
+    image = bare(folder / f"{name}.jls", synth.JPEG_LS, 8, *reference.shape)
+    assert np.abs(image.astype(int) - reference).max() <= most
+
+
+def test_broken_jpeg_ls(shared_data):
+    for path in sorted((shared_data / "conformance-jls" / "broken").iterdir()):
+        frame = path.read_bytes()
+        spec = FrameSpec(synth.JPEG_LS, 1, 1, 1, 16, 16, 15, 0, "MONOCHROME2")
+        with pytest.raises(BadInstanceError):
+            decode_frame(frame, spec, PREFER)
+        try:
+            found = sniff(frame, spec)
+        except BadInstanceError:
+            continue
+        about = FrameSpec(synth.JPEG_LS, found.rows, found.columns, found.components, 16, 16, 15, 0,
+                          "MONOCHROME2")  # fmt: skip
+        with pytest.raises(BadInstanceError):
+            decode_frame(frame, about, PREFER)
+
+
+def read_pgx(path: Path) -> np.ndarray:
+    head, _, data = path.read_bytes().partition(b"\n")
+    *_, columns, rows = head.split()  # PG, byte order, sign and bits, size
+    sign = "i" if b"-" in head else "u"
+    return np.frombuffer(data, f"{sign}1").reshape(int(rows), int(columns))
+
+
+@pytest.mark.parametrize("name", ["p0_01", "p0_09", "p0_11", "p0_16"])
+def test_jpeg_2000_conformance(shared_data, name):
+    """Class 1 references of single-component images: exact, or within 2 where they are lossy."""
+    folder = shared_data / "conformance-j2k"
+    reference = read_pgx(folder / "reference" / f"c1{name}_0.pgx")
+    frame = (folder / "input" / f"{name}.j2k").read_bytes()
+    rows, columns = reference.shape
+    signed = int(reference.dtype.kind == "i")
+    spec = FrameSpec(synth.J2K, rows, columns, 1, 8, 8, 7, signed, "MONOCHROME2")
+    for prefer in (("imagecodecs",), ("pylibjpeg",)):
+        image = decode_frame(frame, spec, prefer)[0]
+        assert np.abs(image.astype(int) - reference).max() <= 2
