@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Self
 
 from distributed import Client, Future, LocalCluster, as_completed
-from distributed.comm import get_address_host_port
+from distributed.comm.addressing import get_address_host_port
 
 from sansfilm.errors import SansfilmError, TargetError
 from sansfilm.model import Map

@@ -1,7 +1,9 @@
 """One volume of an archive: lazy arrays with their place in the patient, and its headers."""
 
+import hashlib
 import io
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +26,50 @@ if TYPE_CHECKING:
 class Volume:
     """A published volume; nothing is read before it is asked for.
 
+    Voxels and headers have checksums of their own; metadata and frame table are compared with
+    the commit record when they are read, so that no bit of an affine flips unseen.
+
     Raises
     ------
     VolumeNotFoundError
         If the volume is not committed: what is half written does not exist.
     IntegrityError
-        If its metadata is damaged.
+        If its metadata is not what was committed.
     """
 
     def __init__(self, target: Objects, key: str) -> None:
         self._target, self.key = target, key
-        if not target.exists(f"{key}/_commit.json"):
-            raise VolumeNotFoundError(f"no committed volume at {target.join(key)}")
         try:
-            attributes = json.loads(target.get(f"{key}/zarr.json"))["attributes"]
-            self.attributes: dict[str, Any] = attributes["sansfilm"]
-            self.ome: dict[str, Any] = attributes["ome"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as exc:
-            raise self._damaged("zarr.json") from exc
+            objects = json.loads(target.get(f"{key}/_commit.json"))["objects"]
+            self._digests = {stored["key"]: stored["sha256"] for stored in objects}
+        except FileNotFoundError as exc:
+            raise VolumeNotFoundError(f"no committed volume at {target.join(key)}") from exc
+        except (ValueError, KeyError, TypeError) as exc:
+            raise self._damaged("_commit.json") from exc
+        attributes = json.loads(self._read("zarr.json"))["attributes"]
+        self.attributes: dict[str, Any] = attributes["sansfilm"]
+        self.ome: dict[str, Any] = attributes["ome"]
+
+    def _read(self, name: str) -> bytes:
+        """Read an object that has no checksum of its own."""
+        try:
+            data = self._target.get(f"{self.key}/{name}")
+        except FileNotFoundError as exc:
+            raise self._damaged(name) from exc
+        if hashlib.sha256(data).hexdigest() != self._digests.get(name):
+            raise self._damaged(name)
+        return data
+
+    def _damaged(self, name: str) -> IntegrityError:
+        where = self._target.join(f"{self.key}/{name}")
+        return IntegrityError(where, "is damaged: see `sansfilm verify`")
+
+    def _open(self, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
+        from sansfilm.view.zarr_store import open_levels
+
+        for path in paths:
+            self._read(f"{path}/zarr.json")
+        return open_levels(self._target, self.key, paths)
 
     @property
     def uri(self) -> str:
@@ -123,10 +151,7 @@ class Volume:
     @cached_property
     def levels(self) -> "list[zarr.Array[Any]]":
         """Zarr arrays of all resolution levels, full resolution first. A lost chunk raises."""
-        from sansfilm.view.zarr_store import open_levels
-
-        paths = [dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]]
-        return open_levels(self._target, self.key, paths)
+        return self._open([dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]])
 
     @property
     def array(self) -> "zarr.Array[Any]":
@@ -136,29 +161,15 @@ class Volume:
     @cached_property
     def header_array(self) -> "zarr.Array[Any]":
         """Zarr array of all headers, uint8; `frames` says where each one lies."""
-        from sansfilm.view.zarr_store import open_levels
-
-        return open_levels(self._target, self.key, ["dicom/headers"])[0]
+        return self._open(["dicom/headers"])[0]
 
     @cached_property
     def frames(self) -> "pd.DataFrame":
         """One row per frame: index, source, position, rescale, windows, digest, acquisition."""
         import pandas as pd
-        import pyarrow as pa
 
-        try:
-            data = io.BytesIO(self._target.get(f"{self.key}/frames.parquet"))
-        except FileNotFoundError as exc:
-            raise self._damaged("frames.parquet") from exc
-        try:
-            return pd.read_parquet(data, page_checksum_verification=True)
-        except (OSError, ValueError, pa.ArrowException) as exc:
-            raise self._damaged("frames.parquet") from exc
-
-    def _damaged(self, name: str) -> IntegrityError:
-        return IntegrityError(
-            self._target.join(f"{self.key}/{name}"), "is damaged: see `sansfilm verify`"
-        )
+        # Without threads for the same reason as the catalogue is read: see catalogue.table.
+        return pd.read_parquet(io.BytesIO(self._read("frames.parquet")), use_threads=False)
 
     def to_xarray(self, level: int = 0) -> "xr.DataArray":
         """Return a level as a lazy DataArray of modality values.

@@ -17,7 +17,9 @@ def open_levels(target: Objects, volume: str, paths: Sequence[str]) -> "list[zar
     """
     store = _store(target, volume)
     return [
-        zarr.open_array(store, path=path, mode="r", config={"read_missing_chunks": False})
+        zarr.open_array(
+            store, path=path, mode="r", zarr_format=3, config={"read_missing_chunks": False}
+        )
         for path in paths
     ]
 

@@ -1,0 +1,94 @@
+"""What one dataset, or one functional group, says of place and values: strict where it matters.
+
+Absent is no error; what is there and cannot be is BAD_VALUE.
+"""
+
+import math
+
+from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.model import FrameFacts, Vector
+from sansfilm.planning.details import read_extra, read_windows
+from sansfilm.planning.items import Item
+
+FARTHEST_MM = 1e7
+"""Positions, and pixels, larger than ten kilometres are slips of a pen."""
+_LARGEST_STORED = 2.0**32
+_LONGEST_UNIT = 64
+
+
+def read_facts(top: Item) -> FrameFacts:
+    """Return what the top level of a dataset says of its frames (PS3.3 C.7.6.2 and C.11.1)."""
+    position, orientation = read_position(top), read_orientation(top)
+    placed = position is not None and orientation is not None
+    slope, intercept = read_rescale(top)
+    function, windows = read_windows(top)
+    return FrameFacts(
+        position=position if placed else None,
+        orientation=orientation if placed else None,
+        pixel_spacing=read_spacing(top), slice_thickness=top.number("SliceThickness"),
+        slope=slope, intercept=intercept, unit=_unit(top),
+        windows=windows, voi_function=function,
+        axes={}, extra=read_extra(top),
+    )  # fmt: skip
+
+
+def read_position(item: Item, keyword: str = "ImagePositionPatient") -> Vector | None:
+    """Return the centre of the first pixel, mm (PS3.3 C.7.6.2.1.1)."""
+    position = item.need_floats(keyword, 3)
+    if position is None:
+        return None
+    if max(map(abs, position)) > FARTHEST_MM:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, f"{keyword} is out of this world")
+    return position[0], position[1], position[2]
+
+
+def read_orientation(
+    item: Item, keyword: str = "ImageOrientationPatient"
+) -> tuple[float, ...] | None:
+    """Return the direction cosines of a row, then of a column (PS3.3 C.7.6.2.1.1)."""
+    orientation = item.need_floats(keyword, 6)
+    if orientation is None:
+        return None
+    row, column = orientation[:3], orientation[3:]
+    dot = sum(a * b for a, b in zip(row, column, strict=True))
+    if any(abs(math.hypot(*vector) - 1) > 0.01 for vector in (row, column)) or abs(dot) > 0.01:
+        message = f"{keyword} is not two orthogonal unit vectors"
+        raise BadInstanceError(ProblemCode.BAD_VALUE, message)
+    return orientation
+
+
+def read_spacing(item: Item) -> tuple[float, float] | None:
+    """Return Pixel Spacing, mm between rows and between columns (PS3.3 10.7.1.1)."""
+    spacing = item.need_floats("PixelSpacing", 2)
+    if spacing is None:
+        return None
+    if not 1 / FARTHEST_MM < min(spacing) <= max(spacing) < FARTHEST_MM:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "PixelSpacing must be two positive numbers")
+    return spacing[0], spacing[1]
+
+
+def read_rescale(item: Item) -> tuple[float, float]:
+    """Return slope and intercept of the modality values (PS3.3 C.11.1.1.2)."""
+    slope = need_scale(item, "RescaleSlope")
+    intercept = item.need_number("RescaleIntercept", 0.0)
+    if not math.isfinite(intercept + slope * _LARGEST_STORED):
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "RescaleSlope gives no finite values")
+    return slope, intercept
+
+
+def need_scale(item: Item, keyword: str) -> float:
+    """Return a factor, 1 if it is absent; zero is an error."""
+    scale = item.need_number(keyword, 1.0)
+    if scale == 0:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, f"{keyword} is 0")
+    return scale
+
+
+def read_unit(item: Item) -> str:
+    """Return Rescale Type, the unit of the modality values; "" if it is absent."""
+    return item.text("RescaleType")[:_LONGEST_UNIT]
+
+
+def _unit(top: Item) -> str:
+    hounsfield = "HU" if top.code("Modality") == "CT" else ""
+    return read_unit(top) or top.code("Units") or hounsfield
