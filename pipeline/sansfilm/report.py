@@ -123,7 +123,7 @@ class Ledger:
         """Balance the books and return the report."""
         report = self.report
         report.volumes = list(volumes)
-        report.problems.sort(key=lambda problem: (problem.uri, problem.stage, problem.code))
+        report.problems.sort(key=lambda p: (p.uri, p.stage, p.code, p.frame or 0, p.message))
         report.frames["in_problems"] = sum(problem.frames for problem in report.problems)
         report.files["ingested"] = report.frames["stored"]
         report.files["skipped"] = report.files["seen"] - report.files["ingested"]

@@ -103,6 +103,24 @@ def test_every_level_of_effort_gives_the_same_voxels(tmp_path, level):
     np.testing.assert_array_equal(with_tensorstore(tmp_path), array)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_chunks_are_bit_shuffled_by_their_own_type(dtype):
+    """As the metadata says, and as the header of blosc shows: readers would not mind another."""
+    chunk = np.arange(512).reshape(8, 8, 8).astype(dtype)
+    for block in (chunk, chunk.astype(chunk.dtype.newbyteorder())):
+        _, _, flags, type_size = encode_chunk(block, 3)[:4]
+        assert type_size == chunk.itemsize
+        assert flags & 0b111 == 0b100  # bit shuffle, not byte shuffle, not stored as it is
+        assert flags >> 5 == 4  # zstd
+    (blosc,) = [
+        codec["configuration"]
+        for codec in array_metadata((8,), dtype, (8,), None, 3)["codecs"]
+        if codec["name"] == "blosc"
+    ]
+    assert (blosc["shuffle"], blosc["typesize"]) == ("bitshuffle", chunk.itemsize)
+    assert (blosc["cname"], blosc["clevel"]) == ("zstd", 3)
+
+
 def test_cells_beyond_the_array_hold_the_fill_value(tmp_path):
     array = np.ones((1, 3), "int16")
     write(tmp_path, array, (2, 2), (2, 4), -1024)

@@ -344,7 +344,6 @@ class TestFsspecWithFolders(Contract):
     def make(self, tmp_path, monkeypatch):
         class Folders(LocalFileSystem):
             protocol = "folders"
-            cachable = False
 
             @classmethod
             def _strip_protocol(cls, path):
@@ -359,7 +358,6 @@ class Broken(MemoryFileSystem):
     """A network that fails in a way that is no OSError, as botocore's errors are."""
 
     protocol = "broken"
-    cachable = False
 
     def fail(self, *_, **__):
         raise RuntimeError("no route to host")

@@ -21,10 +21,10 @@ from sansfilm.model import Map
 def encode_chunk(block: np.ndarray, level: int) -> bytes:
     """Encode one chunk: little endian C order, blosc-zstd-bitshuffle, CRC32C."""
     data = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<"))
+    # The type of the array is blosc's type size; an argument of that name counts for nothing.
     packed = imagecodecs.blosc_encode(
-        data.reshape(-1).view(np.uint8), level, compressor="zstd", shuffle="bit",
-        typesize=data.dtype.itemsize, numthreads=1,
-    )  # fmt: skip
+        data, level, compressor="zstd", shuffle="bitshuffle", numthreads=1
+    )
     return bytes(packed) + struct.pack("<I", google_crc32c.value(bytes(packed)))
 
 

@@ -1,0 +1,148 @@
+"""What only a cluster can do: lose a worker, lose its scheduler, grow, and be somebody else's."""
+
+import gc
+import itertools
+import os
+import threading
+import time
+import warnings
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+from distributed.client import _get_global_client
+from distributed.scheduler import KilledWorker
+
+from sansfilm.errors import TargetError
+from sansfilm.run.dask import DaskRunner
+
+
+def in_process(workers=1):
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+    )
+
+
+def settled(condition, seconds=5):
+    """Wait until something holds; tell whether it did."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def listening():
+    """Return the addresses on which this process and its children can be reached."""
+    root = psutil.Process()
+    return {
+        connection.laddr
+        for process in [root, *root.children(recursive=True)]
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def test_a_task_that_kills_its_worker_costs_itself_only_and_all_is_closed():
+    """As a decoder's crash does: the others finish, and no process, client or warning is left."""
+
+    def task(number):
+        if number == 3:
+            os._exit(1)
+        time.sleep(0.01)
+        return number, os.getpid()
+
+    deaf = listening()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with DaskRunner.local(2) as runner:
+            assert runner.dashboard.startswith("http://127.0.0.1:")
+            outcomes = {outcome.task: outcome for outcome in runner.run(task, range(12))}
+            again = list(runner.run(abs, [-1, -2]))
+            heard = listening() - deaf
+        gc.collect()
+    assert sorted(outcomes) == list(range(12))
+    assert isinstance(outcomes.pop(3).error, KilledWorker)
+    assert [outcome.result[0] for _, outcome in sorted(outcomes.items())] == sorted(outcomes)
+    assert os.getpid() not in {outcome.result[1] for outcome in outcomes.values()}
+    assert sorted(outcome.result for outcome in again) == [1, 2]
+    assert {address.ip for address in heard} == {"127.0.0.1"}
+    assert settled(lambda: _get_global_client() is None)
+    left = {child.pid: child for child in psutil.Process().children(recursive=True)}
+    trackers = {pid for pid in left if "resource_tracker" in " ".join(left[pid].cmdline())}
+    assert left.keys() - trackers <= before
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_a_client_need_not_be_the_default_one_and_stays_open():
+    with (
+        in_process() as cluster,
+        Client(cluster, set_as_default=False) as client,
+        in_process() as other,
+        Client(other),
+    ):
+        with DaskRunner(client) as runner:
+            assert sum(outcome.result for outcome in runner.run(abs, range(5))) == 10
+        assert client.status == "running"
+        assert not other.scheduler.tasks
+
+
+def test_a_cluster_that_grows_is_used():
+    with in_process(0) as cluster, Client(cluster) as client:
+        most = 0
+        growing = threading.Timer(0.2, cluster.scale, [4])
+        growing.start()
+        for outcome in DaskRunner(client).run(time.sleep, itertools.repeat(0.03, 180)):
+            assert outcome.error is None
+            busy = sum(len(worker.processing) for worker in cluster.scheduler.workers.values())
+            most = max(most, busy)
+        growing.join()
+    assert most > 4  # what was in flight for the one worker that was thought of
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_with_what_to_do():
+    cluster = in_process()
+    client = Client(cluster)
+    outcomes = DaskRunner(client).run(time.sleep, itertools.repeat(0.01))
+    next(outcomes)
+    cluster.close()
+    with pytest.raises(TargetError, match="the Dask scheduler is gone: run the same command again"):
+        list(itertools.islice(outcomes, 50))
+    client.close()
+
+
+def test_a_run_that_is_broken_off_takes_its_tasks_back():
+    with in_process() as cluster, Client(cluster) as client:
+        outcomes = DaskRunner(client).run(time.sleep, itertools.repeat(0.02))
+        next(outcomes)
+        outcomes.close()
+        assert settled(lambda: not cluster.scheduler.tasks)
+
+
+def test_a_runner_that_is_closed_before_its_run_says_nothing():
+    """As after an error in the consumer: the runner leaves first, its generator later."""
+    cluster = in_process()
+    client = Client(cluster)
+    runner = DaskRunner(client, (cluster, client))
+    with runner:
+        outcomes = runner.run(time.sleep, itertools.repeat(0.01))
+        next(outcomes)
+    assert client.status == "closed"
+    assert cluster.status.name == "closed"
+    outcomes.close()
+
+
+def test_keys_of_tasks_tell_nothing_of_the_patient():
+    def slow(_):
+        time.sleep(0.05)
+
+    with in_process() as cluster, Client(cluster) as client:
+        outcomes = DaskRunner(client).run(slow, ["ZZPHI"] * 3)
+        next(outcomes)
+        keys = [str(key) for key in cluster.scheduler.tasks]
+        list(outcomes)
+    assert keys
+    assert all(key.startswith("attempt-") and "ZZPHI" not in key for key in keys)
