@@ -144,10 +144,10 @@ def frame_groups(ds: Dataset, t: int, z: int, *, several: bool) -> Dataset:
     return groups
 
 
-def dimension(pointer: int, label: str) -> Dataset:
+def dimension(pointer: int, label: str, group: int = 0x00209111) -> Dataset:
     """Return an item of the Dimension Index Sequence, for an attribute of Frame Content."""
     item = Dataset()
-    item.DimensionIndexPointer, item.FunctionalGroupPointer = pointer, 0x00209111
+    item.DimensionIndexPointer, item.FunctionalGroupPointer = pointer, group
     if label:
         item.DimensionDescriptionLabel = label
     return item

@@ -6,12 +6,12 @@ import pydicom
 import pytest
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import FileRef, FrameFacts, FrameSpec, Header
+from sansfilm.model import FileRef, Frame, FrameFacts, FrameSpec
 from sansfilm.options import Budgets
 from sansfilm.planning import dataset
 from sansfilm.planning.frames import FrameTable, locate_frames
 from sansfilm.planning.functional_groups import frame_facts
-from sansfilm.planning.headers import read_header
+from sansfilm.planning.headers import read_frames
 from sansfilm.planning.source import Source
 
 PHI = "ZZPHI"
@@ -37,10 +37,10 @@ def problem_of(raw: bytes, number_of_frames: int | None = None) -> ProblemCode:
     return caught.value.code
 
 
-def header_of(path) -> Header:
-    header = read_header(FileRef(str(path), path.stat().st_size), Budgets())
-    assert isinstance(header, Header)
-    return header
+def header_of(path) -> Frame:
+    frames = read_frames(FileRef(str(path), path.stat().st_size), Budgets())
+    assert isinstance(frames, list)
+    return frames[0]
 
 
 def table_of(

@@ -94,11 +94,8 @@ class ProblemCode(StrEnum):
     UNSUPPORTED_OBJECT = "UNSUPPORTED_OBJECT"
     UNSUPPORTED_MULTIFRAME = "UNSUPPORTED_MULTIFRAME"
     UNSUPPORTED_PIXELS = "UNSUPPORTED_PIXELS"
+    BAD_LUT = "BAD_LUT"
     CONFLICT = "CONFLICT"
-    GEOMETRY_DUPLICATE = "GEOMETRY_DUPLICATE"
-    GEOMETRY_SHEARED = "GEOMETRY_SHEARED"
-    GEOMETRY_GAPPED = "GEOMETRY_GAPPED"
-    GEOMETRY_VARIABLE = "GEOMETRY_VARIABLE"
     CODESTREAM_MISMATCH = "CODESTREAM_MISMATCH"
     MISSING_CODEC = "MISSING_CODEC"
     DECODE_FAILED = "DECODE_FAILED"
@@ -118,18 +115,15 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.BUDGET: "The header, the frame count or the pixels exceed the budget.",
     ProblemCode.BAD_VALUE: "An attribute that is needed is missing or has an impossible value.",
     ProblemCode.BAD_UID: "A UID is missing or is not made of digits and dots (PS3.5 section 9.1).",
-    ProblemCode.NO_PIXEL_DATA: "The object carries no Pixel Data: a report, a plan, a directory.",
+    ProblemCode.NO_PIXEL_DATA: "An image without its Pixel Data, or what no UID identifies.",
     ProblemCode.PIXEL_LENGTH: "Pixel Data is shorter or longer than the image needs.",
     ProblemCode.BAD_FRAGMENTS: "The fragments of encapsulated Pixel Data cannot be followed.",
     ProblemCode.UNSUPPORTED_SYNTAX: "The transfer syntax is not one that sansfilm decodes.",
-    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet (SEG, dose, slide).",
-    ProblemCode.UNSUPPORTED_MULTIFRAME: "Multi-frame objects and mosaics are not placed yet.",
-    ProblemCode.UNSUPPORTED_PIXELS: "Colour, 1-bit, float or LUT-mapped pixels are not stored yet.",
+    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet: a whole slide, say.",
+    ProblemCode.UNSUPPORTED_MULTIFRAME: "Mosaics are not unpacked yet.",
+    ProblemCode.UNSUPPORTED_PIXELS: "Pixels of a format or a colour model that is not stored.",
+    ProblemCode.BAD_LUT: "A palette or Modality LUT is missing or does not fit its descriptor.",
     ProblemCode.CONFLICT: "One SOP Instance UID stands for different contents.",
-    ProblemCode.GEOMETRY_DUPLICATE: "Several frames of the stack share one position.",
-    ProblemCode.GEOMETRY_SHEARED: "Slices are offset sideways (gantry tilt); not placed yet.",
-    ProblemCode.GEOMETRY_GAPPED: "Slices are missing on a regular lattice; not placed yet.",
-    ProblemCode.GEOMETRY_VARIABLE: "The distance between slices varies; not placed yet.",
     ProblemCode.CODESTREAM_MISMATCH: "The codestream does not hold the image the header describes.",
     ProblemCode.MISSING_CODEC: "No installed decoder reads this transfer syntax.",
     ProblemCode.DECODE_FAILED: "The decoder refused the codestream.",

@@ -4,12 +4,15 @@ Axis order everywhere: ``(z, y, x)`` for stacks with a place in the patient, ``(
 images without one. Millimetres; patient coordinates are DICOM's LPS (PS3.3 C.7.6.2.1.1).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
 from sansfilm.errors import Problem
+from sansfilm.frame_spec import FrameSpec as FrameSpec
+from sansfilm.frame_spec import Lut as Lut
+from sansfilm.frame_spec import shared_lut as shared_lut
 
 Vector = tuple[float, float, float]
 Matrix = tuple[tuple[float, ...], ...]
@@ -32,39 +35,28 @@ class FileRef:
 
 @dataclass(frozen=True, slots=True)
 class PixelLocation:
-    """Where the codestream of a single-frame instance lies in its file.
+    """Where one frame lies in its file, and where Pixel Data does.
 
     Offsets count from the first byte of the file; for a deflated dataset (PS3.5 A.5) from the
     first byte of the inflated dataset, whose file meta information is `prefix` bytes long.
     `element_offset` to `element_end` is the whole Pixel Data element: the header is everything
-    outside of it, `total` being the end.
+    outside of it, `total` being the end. The frame is in `length` bytes from `offset`: whole
+    items of a compressed one, or `bits` bits from bit `shift` of the first byte.
     """
 
     element_offset: int
     element_end: int
     total: int
-    parts: tuple[tuple[int, int], ...]
-    prefix: int = 0
+    prefix: int
+    offset: int
+    length: int
+    bits: int
+    shift: int
 
     @property
     def header_length(self) -> int:
         """Bytes of the instance outside Pixel Data, file meta information included."""
         return self.prefix + self.element_offset + self.total - self.element_end
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSpec:
-    """What a decoder must know of a frame; names as in PS3.3 C.7.6.3."""
-
-    transfer_syntax: str
-    rows: int
-    columns: int
-    samples_per_pixel: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    pixel_representation: int
-    photometric: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +77,33 @@ class Identity:
     name: str = field(repr=False)
     birth_date: str = field(repr=False)
     sex: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One segment of a segmentation: its number, names, how it was made, its colour in sRGB."""
+
+    number: int
+    label: str
+    category: str
+    type: str
+    algorithm: str
+    rgb: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """What an instance says of its segments, in the order of their numbers.
+
+    `kind` is BINARY or FRACTIONAL; of the latter `maximum` stands for 1, and `fractional_type`
+    is PROBABILITY or OCCUPANCY. `references` are the series that it was drawn on.
+    """
+
+    kind: str
+    fractional_type: str
+    maximum: int
+    segments: tuple[Segment, ...]
+    references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +128,12 @@ class FrameFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What the stages need to know of one single-frame instance."""
+class Frame:
+    """One 2-D image of an instance, and what the stages need to know of the instance.
+
+    `number` counts from 1 to `of` within the instance; `pixels` says where this frame's codestream
+    lies. `axes` and `extra` as in FrameFacts.
+    """
 
     uri: str
     size: int
@@ -123,6 +146,8 @@ class Header:
     frame_of_reference_uid: str | None
     modality: str
     spec: FrameSpec
+    number: int
+    of: int
     pixels: PixelLocation
     position: Vector | None
     orientation: tuple[float, ...] | None
@@ -133,13 +158,34 @@ class Header:
     unit: str
     windows: tuple[Window, ...]
     voi_function: str
-    padding: tuple[int, int] | None
+    padding: tuple[float, float] | None
     instance_number: int | None
     lossy: tuple[bool, str, float | None]
     identity: Identity
+    axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
+    segmentation: Segmentation | None = None
 
-    number_of_frames = 1
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One instance that is no image: a report, a plan, contours, a waveform, a directory.
+
+    `patient_key` is None where it says of no patient; the referenced UIDs are those that it names
+    anywhere, each once, sorted.
+    """
+
+    uri: str
+    sha256: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    patient_key: str | None
+    modality: str
+    referenced_series_uids: tuple[str, ...]
+    referenced_sop_instance_uids: tuple[str, ...]
+    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +202,16 @@ class Rescale:
     """How stored values became level-0 values.
 
     ``applied`` is "integer" (level 0 holds modality values as integers), "attributes" (level 0
-    holds stored values; scale_factor and add_offset say the rest) or "per_frame" (level 0 holds
-    floating modality values; the frame table has each slope and intercept).
+    holds stored values; scale_factor and add_offset say the rest), "per_frame" (level 0 holds
+    floating modality values; the frame table has each slope and intercept) or "lut" (level 0
+    holds what the Modality LUT gives; `lut` describes it).
     """
 
     slope: float
     intercept: float
     unit: str
     applied: str
+    lut: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +225,45 @@ class LevelPlan:
     factors: tuple[int, ...]
 
 
+def stack_axis(axes: Sequence[str]) -> int:
+    """Return the number of the axis that slabs cut: the last one before y, colour apart."""
+    return max(n for n, axis in enumerate(axes) if axis not in "cyx")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """How the frames of a segmentation fill an array whose cells hold 0 where nothing is drawn.
+
+    Each cell has `per_cell` frames, painted over each other: all segments, or one. Their first
+    pixel comes to `corner` (row, column). `source` is the key of the volume whose grid it is.
+    """
+
+    about: Segmentation
+    per_cell: int
+    corner: tuple[int, int]
+    source: str | None
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """What voxels may hold: what they do hold is not known before all frames are drawn."""
+        about = self.about
+        return 0.0, float(about.segments[-1].number if about.kind == "BINARY" else about.maximum)
+
+    @property
+    def method(self) -> str:
+        """How levels are reduced: numbers by mode, fractions by mean."""
+        return "mode" if self.about.kind == "BINARY" else "mean"
+
+
 @dataclass(frozen=True, slots=True)
 class VolumePlan:
     """One volume to be: its frames in index order and everything that decides its bytes.
 
-    `orientation` says where each array axis (z, y, x) points, in the words of OME-NGFF RFC-4; it
-    is empty for images without a place in the patient.
+    `frames` fill the array in C order over all axes before y, x, colour (c) apart; None where a
+    frame is missing. The stack axis is the one that slabs cut: z, or else the last before c and
+    y. `orientation` says where z, y and x point, in the words of OME-NGFF RFC-4; it is empty for
+    images without a place in the patient. `axes_values` has the values along axes that are not
+    plain multiples of a spacing.
     """
 
     volume_id: str
@@ -190,7 +271,7 @@ class VolumePlan:
     axes: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
-    frames: tuple[Header, ...]
+    frames: tuple[Frame | None, ...]
     verdict: Verdict
     affine_lps: Matrix | None
     spacing_mm: tuple[float | None, ...]
@@ -198,37 +279,88 @@ class VolumePlan:
     padding: tuple[float, float] | None
     patient_key: str
     orientation: tuple[str, ...] = ()
+    axes_values: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    labels: Labels | None = None
 
     @property
     def key(self) -> str:
         """Where the volume lies below the archive."""
         return f"series/{self.series_uid}/{self.volume_id}"
 
+    @property
+    def present(self) -> tuple[Frame, ...]:
+        """The frames that are there."""
+        return tuple(frame for frame in self.frames if frame is not None)
+
+    @property
+    def per_cell(self) -> int:
+        """How many entries of `frames` each cell has: one, but for segments painted together."""
+        return self.labels.per_cell if self.labels else 1
+
+    @property
+    def stack(self) -> int:
+        """Number of the axis that slabs cut."""
+        return stack_axis(self.axes)
+
+    def index_of(self, cell: int) -> tuple[int, ...]:
+        """Return the index of a frame along all axes other than c, y and x."""
+        places = []
+        for axis, size in reversed(tuple(zip(self.axes, self.shape, strict=True))):
+            if axis not in "cyx":
+                cell, place = divmod(cell, size)
+                places.append(place)
+        return tuple(reversed(places))
+
 
 @dataclass(frozen=True, slots=True)
 class SlabPlan:
-    """One task: decode the frames of one shard along the first axis and write all its levels.
+    """One task: decode the frames of one shard along the stack axis and write all its levels.
 
-    `volume` is the volume's key below the archive; the headers of the frames go into the chunks
-    of ``dicom/headers`` from number `header_chunk` on.
+    `volume` is the volume's key below the archive, `place` the slab's number along each axis.
+    The headers of the instances of the frames in `owners` go into the chunks of
+    ``dicom/headers`` from number `header_chunk` on: each instance has one owner in a volume.
     """
 
     volume: str
     index: int
-    frames: tuple[Header, ...]
+    place: tuple[int, ...]
+    axes: tuple[str, ...]
+    frames: tuple[Frame | None, ...]
     levels: tuple[LevelPlan, ...]
     dtype: str
     rescale: Rescale
     padding: tuple[float, float] | None
+    owners: tuple[int, ...]
     header_chunk: int
     compression_level: int
     prefer: tuple[str, ...]
+    labels: Labels | None = None
+
+    @property
+    def present(self) -> tuple[Frame, ...]:
+        """The frames that are there."""
+        return tuple(frame for frame in self.frames if frame is not None)
+
+    @property
+    def per_cell(self) -> int:
+        """As of the volume's plan."""
+        return self.labels.per_cell if self.labels else 1
+
+    @property
+    def stack(self) -> int:
+        """Number of the axis that slabs cut."""
+        return stack_axis(self.axes)
+
+    @property
+    def owned(self) -> tuple[Frame, ...]:
+        """One frame of each instance whose header this slab keeps."""
+        return tuple(frame for n in self.owners if (frame := self.frames[n]) is not None)
 
     @property
     def header_ends(self) -> list[int]:
-        """Where each header ends in ``dicom/headers``; the first starts on a chunk."""
-        lengths = (frame.pixels.header_length for frame in self.frames)
+        """Where each kept header ends in ``dicom/headers``; the first starts on a chunk."""
+        lengths = (frame.pixels.header_length for frame in self.owned)
         return list(accumulate(lengths, initial=self.header_chunk * HEADER_CHUNK))[1:]
 
 
@@ -246,6 +378,7 @@ class FrameResult:
     """What came of one frame: digest of its stored values and who decoded it, or the Problem."""
 
     sop_instance_uid: str
+    number: int
     pixel_digest: str = ""
     decoder: str = ""
     problem: Problem | None = None
@@ -253,7 +386,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class SlabResult:
-    """What a slab task did; `objects` is empty when a frame failed."""
+    """What a slab task did, for each frame that is there; `objects` is empty when one failed."""
 
     index: int
     objects: tuple[StoredObject, ...]
@@ -265,10 +398,14 @@ class SlabResult:
 
 @dataclass(slots=True)
 class Report:
-    """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest."""
+    """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest.
+
+    `objects` are the instances that are no images; they count as skipped files.
+    """
 
     volumes: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    objects: list[Document] = field(default_factory=list)
     files: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("seen", "dicom", "images", "ingested", "skipped"), 0)
     )

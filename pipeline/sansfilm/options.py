@@ -13,8 +13,8 @@ class Budgets:
     """Bytes of a dataset outside Pixel Data; typical CT headers hold 2 to 20 kB."""
     inflated_bytes: int = 2**28
     """Bytes of a deflated dataset once inflated."""
-    elements: int = 200_000
-    """Data elements of one dataset, nested ones included."""
+    elements: int = 2_000_000
+    """Data elements of one dataset, nested ones included; an enhanced MR has 150 for each frame."""
     depth: int = 200
     """Nesting of sequences; pydicom's own reader fails near 249."""
     frame_pixels: int = 2**28
@@ -24,7 +24,7 @@ class Budgets:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < 1:
+            if not isinstance(value, int) or value < 1:
                 raise OptionError(f"budget {name} must be at least 1, got {value}")
 
 
@@ -40,10 +40,12 @@ class Tolerances:
     pixel spacing differ, mm."""
     same_position_mm: float = 0.01
     """Slices nearer than this are at one position, mm."""
+    direction: float = 0.01
+    """How far direction cosines may be from unit length, and rows from a right angle to columns."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not 0 < value < float("inf"):
+            if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 raise OptionError(f"tolerance {name} must be positive, got {value}")
 
 
@@ -55,18 +57,24 @@ class Storage:
     """Edge of a cubic chunk in voxels; 64 reads thin slices and patches equally well."""
     slab: int = 64
     """Slices in one shard of level 0: what one task holds in memory."""
+    slab_bytes: int = 64 * 2**20
+    """Largest size of a slab before compression; large images get fewer in a shard."""
     smallest: int = 64
     """Levels are added until rows and columns of the last one are at most this."""
     compression_level: int = 3
     """zstd level under blosc bit shuffle; 3 costs 0.23 CPU s per 84 MB."""
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise OptionError(f"{name} must be a whole number, got {value!r}")
         for name in ("chunk", "slab"):
             value = getattr(self, name)
             if value < 1 or value & (value - 1):
                 raise OptionError(f"{name} must be a power of two, got {value}")
-        if self.smallest < 1:
-            raise OptionError(f"smallest must be at least 1, got {self.smallest}")
+        for name in ("slab_bytes", "smallest"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.compression_level <= 9:
             raise OptionError(f"compression_level must be 1 to 9, got {self.compression_level}")
 

@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 
 from sansfilm.errors import Problem
-from sansfilm.model import FileRef, Header
+from sansfilm.model import Document, FileRef, Frame
 from sansfilm.options import Budgets
-from sansfilm.planning.headers import read_header
+from sansfilm.planning.headers import read_frames
 
 
 @pytest.fixture
 def read(tmp_path):
-    """Give a function that reads the header of a file, or of bytes."""
+    """Give a function that reads a file, or bytes: the frame, or a list if there are several."""
 
-    def read(source: Path | bytes, **budgets: int) -> Header | Problem:
+    def read(source: Path | bytes, **budgets: int) -> Frame | list[Frame] | Document | Problem:
         path = source if isinstance(source, Path) else tmp_path / "instance.dcm"
         if isinstance(source, bytes):
             path.write_bytes(source)
-        return read_header(FileRef(str(path), path.stat().st_size), Budgets(**budgets))
+        found = read_frames(FileRef(str(path), path.stat().st_size), Budgets(**budgets))
+        return found[0] if isinstance(found, list) and len(found) == 1 else found
 
     return read

@@ -10,14 +10,16 @@ import pydicom
 import pytest
 import synth
 from multiframe import values
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from reading import PHI, facts_of, problem_of
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import Window
+from sansfilm.model import FileRef, Window
+from sansfilm.options import Budgets
 from sansfilm.planning import facts as facts_module
 from sansfilm.planning.attributes import ATTRIBUTES
+from sansfilm.planning.headers import read_frames
 
 # ------------------------------------------------------------------------ what groups hold
 
@@ -311,8 +313,10 @@ def test_numbers_that_are_none(tmp_path, text, keyword):
 
 
 def test_slopes_beyond_all_numbers(tmp_path):
-    raw = with_groups(tmp_path / "a.dcm", shared=rescaled("1e305", "1e305"))
-    assert problem_of(raw) == ProblemCode.BAD_VALUE
+    path = tmp_path / "a.dcm"
+    path.write_bytes(with_groups(path, shared=rescaled("1e305", "1e305")))
+    problem = read_frames(FileRef(str(path), path.stat().st_size), Budgets())
+    assert problem.code == ProblemCode.BAD_VALUE
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4])
@@ -384,9 +388,25 @@ def test_mutated_headers_give_facts_or_problems(tmp_path, data):
 # ----------------------------------------------------------------------------------- the table
 
 
+PRIVATE = {
+    "SiemensBValue": "SIEMENS MR HEADER",
+    "SiemensDirection": "SIEMENS MR HEADER",
+    "GEDirectionX": "GEMS_ACQU_01",
+    "GEDirectionY": "GEMS_ACQU_01",
+    "GEDirectionZ": "GEMS_ACQU_01",
+    "GEBValue": "GEMS_PARM_01",
+    "PhilipsBValue": "Philips Imaging DD 001",
+}
+
+
 def test_attributes_are_those_of_the_dictionary():
     for keyword, (tag, vr) in ATTRIBUTES.items():
-        assert (tag, vr) == (tag_for_keyword(keyword), dictionary_VR(tag))
+        if keyword in PRIVATE:
+            assert vr == private_dictionary_VR(tag, PRIVATE[keyword])
+        elif keyword.endswith("Creator"):
+            assert (tag & 0xFFFF, vr) == (0x10, "LO")
+        else:
+            assert (tag, vr) == (tag_for_keyword(keyword), dictionary_VR(tag))
 
 
 def test_repeating_groups_are_read_once(tmp_path, monkeypatch):

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sansfilm.errors import ProblemCode
 from sansfilm.options import Tolerances
 from sansfilm.planning.geometry import (
     Placement,
     affine_lps,
     anatomical_directions,
     far_corners,
+    find_places,
+    lie_beside,
     place_slices,
 )
 
@@ -54,7 +55,11 @@ def stacks(draw, *, least: int = 2):
 
 
 def place(positions, orientation=AXIAL, spacing=SPACING, thickness=None) -> Placement:
-    return place_slices(positions, orientation, spacing, thickness, TOLERANCES)
+    """Place frames that are alone at their place, whatever their order."""
+    positions = np.asarray(positions, dtype=np.float64)
+    places = find_places(positions, orientation, spacing, TOLERANCES)
+    assert sorted(places) == list(range(len(positions)))
+    return place_slices(positions[np.argsort(places)], orientation, thickness, TOLERANCES)
 
 
 def depths(*values: float) -> np.ndarray:
@@ -68,9 +73,10 @@ def depths(*values: float) -> np.ndarray:
 def test_a_regular_stack_comes_back(stack, between_rows, between_columns):
     orientation, normal, positions, distance, order = stack
     spacing = (between_rows, between_columns)
+    assert find_places(positions[list(order)], orientation, spacing, TOLERANCES) == tuple(order)
     placed = place(positions[list(order)], orientation, spacing)
-    assert (placed.verdict.code, placed.problem) == ("regular", None)
-    assert [order[index] for index in placed.order] == list(range(len(positions)))
+    assert (placed.verdict.code, placed.even) == ("regular", True)
+    assert placed.cells == tuple(range(placed.count)) == tuple(range(len(positions)))
     assert math.isclose(placed.spacing_mm, distance, abs_tol=1e-9)
     affine = np.array(affine_lps(positions[0], orientation, spacing, placed.step))
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
@@ -97,23 +103,24 @@ def test_thin_slices(distance):
     assert place(positions, spacing=(distance, distance)).verdict.code == "regular"
     without = np.delete(positions, 4, axis=0)
     placed = place(without, spacing=(distance, distance))
-    assert placed.problem == ProblemCode.GEOMETRY_GAPPED
+    assert (placed.verdict.code, placed.count) == ("gapped", 9)
+    assert placed.cells == (0, 1, 2, 3, 5, 6, 7, 8)
     assert placed.verdict.numbers["missing"] == [4]
+    assert placed.spacing_mm == pytest.approx(distance)
 
 
 def test_one_slice_has_the_extent_of_its_thickness():
     for thickness, expected in ((5.0, 5.0), (None, 1.0), (0.0, 1.0), (-2.0, 1.0)):
         placed = place([(1, 2, 3)], thickness=thickness)
-        assert (placed.verdict.code, placed.spacing_mm, placed.order) == ("single", expected, (0,))
+        assert (placed.verdict.code, placed.spacing_mm, placed.cells) == ("single", expected, (0,))
         assert placed.step == (0, 0, expected)
         assert ("assumed" in placed.verdict.text) == (expected != thickness)
 
 
 def test_slices_in_any_direction_ascend_along_the_normal():
     feet_first = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    placed = place(depths(0, 1, 2, 3), feet_first)
-    assert placed.order == (3, 2, 1, 0)
-    assert placed.step == (0, 0, -1)
+    assert find_places(depths(0, 1, 2, 3), feet_first, SPACING, TOLERANCES) == (3, 2, 1, 0)
+    assert place(depths(0, 1, 2, 3), feet_first).step == (0, 0, -1)
 
 
 # ------------------------------------------------------------------------------ not regular
@@ -125,17 +132,33 @@ def test_a_missing_slice_is_a_gap(stack, data):
     gone = data.draw(st.integers(1, len(positions) - 2))
     left = positions[[index for index in order if index != gone]]
     placed = place(left, orientation)
-    assert placed.problem == ProblemCode.GEOMETRY_GAPPED
+    assert placed.verdict.code == "gapped"
     assert placed.verdict.numbers["missing"] == [gone]
+    expected = positions[0] + np.outer(placed.cells, placed.step)
+    np.testing.assert_allclose(expected, np.delete(positions, gone, axis=0), atol=1e-6)
 
 
 @given(stacks(least=2), st.data())
 def test_two_slices_at_one_position(stack, data):
     orientation, _, positions, _, _ = stack
     twice = data.draw(st.integers(0, len(positions) - 1))
-    placed = place(np.vstack([positions, positions[twice] + 1e-3]), orientation)
-    assert placed.problem == ProblemCode.GEOMETRY_DUPLICATE
-    assert placed.verdict.numbers["duplicates"] == 1
+    both = np.vstack([positions, positions[twice] + 1e-3])
+    places = find_places(both, orientation, SPACING, TOLERANCES)
+    assert places == (*range(len(positions)), twice)
+    assert not lie_beside(both, places, TOLERANCES)
+
+
+@given(stacks(least=2), st.data())
+def test_two_slices_in_one_plane(stack, data):
+    orientation, _, positions, _, _ = stack
+    twice = data.draw(st.integers(0, len(positions) - 1))
+    angle, shift = data.draw(st.floats(0, 6.28)), data.draw(st.floats(0.11, 500))
+    sideways = math.cos(angle) * np.array(orientation[:3])
+    sideways = sideways + math.sin(angle) * np.array(orientation[3:])
+    both = np.vstack([positions, positions[twice] + shift * sideways])
+    places = find_places(both, orientation, SPACING, TOLERANCES)
+    assert places == (*range(len(positions)), twice)
+    assert lie_beside(both, places, TOLERANCES)
 
 
 @given(stacks(least=4), st.data())
@@ -146,7 +169,9 @@ def test_a_slice_shifted_along_the_normal(stack, data):
     shift = max(shift, 0.21) if distance > 0.9 else shift
     positions = positions.copy()
     positions[moved] += shift * normal
-    assert place(positions, orientation).verdict.code in ("variable", "gapped")
+    placed = place(positions, orientation)
+    assert placed.verdict.code in ("variable", "gapped")
+    assert placed.even == (placed.verdict.code == "gapped")
 
 
 @given(stacks(least=3), st.data())
@@ -159,7 +184,10 @@ def test_a_slice_shifted_sideways(stack, data):
     positions = positions.copy()
     positions[moved] += shift * sideways
     placed = place(positions, orientation)
-    assert placed.problem in (ProblemCode.GEOMETRY_VARIABLE, ProblemCode.GEOMETRY_SHEARED)
+    drift = placed.verdict.numbers["in_plane_drift_mm"]
+    assert placed.verdict.code in ("variable", "sheared")
+    assert placed.wandering == (placed.verdict.code == "variable")
+    assert drift == pytest.approx(shift, abs=1e-6)
 
 
 @given(stacks(least=2), st.floats(0.5, 40))
@@ -169,7 +197,9 @@ def test_a_tilted_gantry_is_a_shear(stack, degrees):
     lean = math.tan(math.radians(degrees)) * distance * np.array(orientation[3:])
     positions = positions + np.arange(len(positions))[:, None] * lean
     placed = place(positions, orientation)
-    assert placed.problem == ProblemCode.GEOMETRY_SHEARED
+    assert (placed.verdict.code, placed.even) == ("sheared", True)
+    expected = positions[0] + np.outer(placed.cells, placed.step)
+    np.testing.assert_allclose(expected, positions, atol=1e-6)
     assert math.isclose(placed.verdict.numbers["shear_deg"], degrees, abs_tol=1e-6)
 
 
@@ -177,7 +207,7 @@ def test_small_differences_do_not_add_up():
     """Each distance is within 0.2 mm of all others; the slices are millimetres off the lattice."""
     gaps = np.r_[np.full(100, 2.0), np.full(100, 2.19)]
     placed = place(depths(0, *np.cumsum(gaps)))
-    assert placed.problem == ProblemCode.GEOMETRY_VARIABLE
+    assert (placed.verdict.code, placed.even) == ("variable", False)
     assert placed.verdict.numbers["off_lattice_mm"] > 4
 
 
@@ -191,9 +221,8 @@ def test_small_differences_do_not_add_up():
         ((0, 1, 2, 3.5, 4.5), "variable", []),
         ((0, 1, 3, 6), "gapped", [2, 4, 5]),
         ((0, 1, 3, 6, 10, 15), "variable", []),  # fewer slices than holes: any lattice would do
-        ((0, 0, 0, 0), "duplicate", []),
-        ((0, 0.001, 0.002), "duplicate", []),
-        ((0, 0.009), "duplicate", []),
+        ((0, 2, 5, 6, 8), "variable", []),  # the third is shifted: there is no lattice of 1 mm
+        ((0, 2, 4, 5, 6, 8), "variable", []),
         ((0, 0.02, 1000, 2000), "variable", []),
         ((0, 0.011, 1e6, 2e6), "variable", []),
     ],
@@ -202,6 +231,24 @@ def test_codes(positions, code, missing):
     placed = place(depths(*positions))
     assert (placed.verdict.code, placed.verdict.numbers["missing"]) == (code, missing)
     assert placed.verdict.text.endswith(".")
+    assert placed.even == (code != "variable")
+    assert placed.count == len(positions) + len(missing)
+    assert sorted({*placed.cells, *missing}) == list(range(placed.count))
+
+
+@pytest.mark.parametrize(
+    ("positions", "places"),
+    [
+        ((0, 0, 0, 0), (0, 0, 0, 0)),
+        ((0, 0.001, 0.002), (0, 0, 0)),
+        ((0, 0.009), (0, 0)),
+        ((0, 0.011), (0, 1)),
+        ((0, 0.006, 0.012), (0, 0, 1)),  # small differences do not add up
+        ((5, 0, 5, 0), (1, 0, 1, 0)),
+    ],
+)
+def test_places(positions, places):
+    assert find_places(depths(*positions), AXIAL, SPACING, TOLERANCES) == places
 
 
 # ------------------------------------------------------------------------- affine, directions

@@ -1,5 +1,7 @@
 """Frames without functional groups: cine, vectors of nuclear medicine, dose grids."""
 
+import warnings
+
 import numpy as np
 import pydicom
 import pytest
@@ -7,9 +9,9 @@ from multiframe import plain, values
 from reading import facts_of, problem_of
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import FileRef, Header
+from sansfilm.model import FileRef
 from sansfilm.options import Budgets
-from sansfilm.planning.headers import read_header
+from sansfilm.planning.headers import read_frames
 from sansfilm.planning.increments import plane_positions
 
 TOP, FLAT = [10, 20, 30], [1, 0, 0, 0, 1, 0]
@@ -17,6 +19,8 @@ TURNED = [0, 1, 0, 0, 0, -1]
 PLACED = {"ImagePositionPatient": TOP, "ImageOrientationPatient": FLAT}
 SAME = ("position", "orientation", "pixel_spacing", "slice_thickness", "slope", "intercept",
         "unit", "windows", "voi_function", "extra")  # fmt: skip
+AXES = ("ImageType", "EchoTime", "EchoNumbers", "FlipAngle", "InversionTime", "AcquisitionNumber",
+        "InstanceNumber", "TemporalPositionIdentifier", "TriggerTime")  # fmt: skip
 
 
 @pytest.fixture
@@ -37,17 +41,35 @@ def make(tmp_path):
 
 
 def check_single_frames(folder) -> int:
+    """Compare what the reader of groups, and pydicom, make of files with one frame."""
     seen = 0
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
-        header = read_header(FileRef(str(path), path.stat().st_size), Budgets())
-        if isinstance(header, Header):
-            (facts,) = facts_of(path.read_bytes(), 1)
-            assert [getattr(facts, name) for name in SAME] == [getattr(header, n) for n in SAME]
-            assert all(name.endswith("Vector") for name in facts.axes)  # of nuclear medicine
-            seen += 1
+        frames = read_frames(FileRef(str(path), path.stat().st_size), Budgets())
+        if not isinstance(frames, list) or len(frames) > 1:
+            continue
+        (facts,) = facts_of(path.read_bytes(), 1)
+        for name in SAME:
+            by_lut = frames[0].spec.lut is not None and name in ("slope", "intercept", "unit")
+            assert by_lut or getattr(facts, name) == getattr(frames[0], name)
+        assert facts.axes == frames[0].axes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ds = pydicom.dcmread(path, stop_before_pixels=True)
+            for keyword in AXES:
+                check_axis(facts.axes.get(keyword), ds.get(keyword))
+        seen += 1
     return seen
+
+
+def check_axis(found, element) -> None:
+    if element is None or element == "" or str(element) == "[]":
+        assert found is None
+    elif isinstance(found, str):
+        assert found == "\\".join([element] if isinstance(element, str) else map(str, element))
+    elif found is not None:  # where pydicom keeps a number that is none
+        assert found == float(element)
 
 
 def test_single_frames_have_what_their_header_says(data):
@@ -191,9 +213,10 @@ def test_dose_of_our_files(data):
 
 def test_planes_of_a_dose_grid():
     position, turned = (10.0, 20.0, 30.0), (0, 1, 0, 0, 0, -1)
-    assert plane_positions([0, 2, -4], position, turned) == [
-        (10, 20, 30), (8, 20, 30), (14, 20, 30),
+    assert plane_positions([0, 2, 4], position, turned) == [
+        (10, 20, 30), (8, 20, 30), (6, 20, 30),
     ]  # fmt: skip
+    assert plane_positions([0, -4], position, turned) == [(10, 20, 30), (14, 20, 30)]
     assert plane_positions([30, 32.5], position, FLAT) == [(10, 20, 30), (10, 20, 32.5)]
     assert plane_positions([0, 5], (10, 20, 0), FLAT) == [(10, 20, 0), (10, 20, 5)]
     for offsets, orientation in (
@@ -206,7 +229,14 @@ def test_planes_of_a_dose_grid():
         assert caught.value.code == ProblemCode.BAD_VALUE
 
 
-@pytest.mark.parametrize("changes", [{"DoseGridScaling": "0"}, {"GridFrameOffsetVector": [0, 1]}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"DoseGridScaling": "0"},
+        {"DoseGridScaling": None, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"},
+        *({"GridFrameOffsetVector": v} for v in ([0, 1], [5, 6, 7], [0, 2, 1], [0, 1, 1])),
+    ],
+)
 def test_doses_that_cannot_be(make, changes):
     dose = PLACED | {"GridFrameOffsetVector": [0, 1, 2], "DoseGridScaling": "0.5"}
     assert len(facts_of(make(3, **dose))) == 3

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import synth
 
-from sansfilm.model import Header
+from sansfilm.model import Frame
 from sansfilm.planning.modality import plan_values, stored_range
 
 
 @pytest.fixture
-def header(tmp_path, read) -> Header:
+def header(tmp_path, read) -> Frame:
     """Give a header; its pixel format and rescale are then changed."""
     return read(synth.series(tmp_path, slices=1).paths[0])
 

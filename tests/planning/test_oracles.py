@@ -1,6 +1,7 @@
 """Geometry against highdicom and SimpleITK: the same volumes, and nothing that they refuse."""
 
 import warnings
+from functools import partial
 
 import highdicom
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import SimpleITK
 import synth
 
-from sansfilm.model import Header, VolumePlan
+from sansfilm.convert import pixel_digest
+from sansfilm.model import Frame, VolumePlan
 from sansfilm.options import Options
 from sansfilm.planning.grouping import plan_volumes
 
+OPTIONS = Options()
 ORIENTATIONS = {
     "axial": (1, 0, 0, 0, 1, 0),
     "feet first": (-1, 0, 0, 0, 1, 0),
@@ -26,8 +29,13 @@ _WORDS = {"L": "left", "R": "right", "A": "anterior", "P": "posterior", "H": "su
 
 
 def plans_of(paths, read) -> list[VolumePlan]:
+    """Plan files that are all single frames; everything has a place in a volume."""
     headers = [read(path) for path in paths]
-    return plan_volumes([header for header in headers if isinstance(header, Header)], Options())[0]
+    frames = [header for header in headers if isinstance(header, Frame)]
+    plans, problems, copies = plan_volumes(frames, OPTIONS, partial(pixel_digest, OPTIONS))
+    assert problems == []
+    assert sum(len(plan.present) for plan in plans) + copies == len(frames)
+    return plans
 
 
 def with_highdicom(paths, **same):
@@ -88,6 +96,13 @@ def same_position(made):
     ds.save_as(made.folder / "again.dcm")
 
 
+def other_pixels(made):
+    same_position(made)
+    ds = pydicom.dcmread(made.folder / "again.dcm")
+    ds.PixelData = ds.PixelData[::-1]
+    ds.save_as(made.folder / "again.dcm")
+
+
 def change(index: int, **values):
     def edit(made):
         ds = pydicom.dcmread(made.paths[index])
@@ -107,24 +122,29 @@ def tilt(made):
 
 
 DEFECTS = {
-    "missing": remove_middle,
-    "duplicate": same_position,
-    "tilt": tilt,
-    "turned": change(2, ImageOrientationPatient=[0.999, 0.0447, 0, -0.0447, 0.999, 0]),
-    "along": change(2, ImagePositionPatient=[-120, -90.5, 38.25]),
-    "sideways": change(2, ImagePositionPatient=[-118, -90.5, 37.25]),
-    "spacing": change(2, PixelSpacing=[0.9, 0.8]),
-}
+    "missing": (remove_middle, [("gapped", 5)]),
+    "duplicate": (same_position, [("regular", 5)]),
+    "other pixels": (other_pixels, [("gapped", 5), ("series2d", 2)]),
+    "tilt": (tilt, [("sheared", 5)]),
+    "turned": (change(2, ImageOrientationPatient=[0.999, 0.0447, 0, -0.0447, 0.999, 0]),
+               [("gapped", 5), ("single", 1)]),
+    "along": (change(2, ImagePositionPatient=[-120, -90.5, 38.25]), [("variable", 5)]),
+    "sideways": (change(2, ImagePositionPatient=[-118, -90.5, 37.25]), [("variable", 5)]),
+    "spacing": (change(2, PixelSpacing=[0.9, 0.8]), [("gapped", 5), ("single", 1)]),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
-def test_what_highdicom_refuses_is_never_regular(tmp_path, read, defect):
+@pytest.mark.parametrize(("defect", "expected"), DEFECTS.values(), ids=DEFECTS)
+def test_what_highdicom_refuses_is_never_simply_regular(tmp_path, read, defect, expected):
     made = synth.series(tmp_path, slices=5)
+    [good] = plans_of(made.paths, read)
     defect(made)
     paths = sorted(tmp_path.glob("*.dcm"))
     with pytest.raises((ValueError, AttributeError)):
         with_highdicom(paths)
-    assert all(plan.verdict.code == "single" for plan in plans_of(paths, read))
+    plans = plans_of(paths, read)
+    assert sorted((plan.verdict.code, plan.shape[0]) for plan in plans) == expected
+    assert all(plan.verdict != good.verdict for plan in plans)
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,20 @@ Absent is no error; what is there and cannot be is BAD_VALUE.
 """
 
 import math
+import sys
+from collections.abc import Sequence
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import FrameFacts, Vector
+from sansfilm.model import FrameFacts, FrameSpec, Vector
 from sansfilm.planning.details import read_extra, read_windows
 from sansfilm.planning.items import Item
+from sansfilm.planning.modality import stored_range
 
 FARTHEST_MM = 1e7
 """Positions, and pixels, larger than ten kilometres are slips of a pen."""
-_LARGEST_STORED = 2.0**32
 _LONGEST_UNIT = 64
+_CROOKED = 0.5
+"""What is further from two orthogonal unit vectors spans no plane; `Tolerances` judge the rest."""
 
 
 def read_facts(top: Item) -> FrameFacts:
@@ -49,12 +53,17 @@ def read_orientation(
     orientation = item.need_floats(keyword, 6)
     if orientation is None:
         return None
-    row, column = orientation[:3], orientation[3:]
-    dot = sum(a * b for a, b in zip(row, column, strict=True))
-    if any(abs(math.hypot(*vector) - 1) > 0.01 for vector in (row, column)) or abs(dot) > 0.01:
+    if crookedness(orientation) > _CROOKED:
         message = f"{keyword} is not two orthogonal unit vectors"
         raise BadInstanceError(ProblemCode.BAD_VALUE, message)
     return orientation
+
+
+def crookedness(orientation: Sequence[float]) -> float:
+    """Return how far two directions are from unit length, or from a right angle."""
+    row, column = orientation[:3], orientation[3:]
+    dot = sum(a * b for a, b in zip(row, column, strict=True))
+    return max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(dot))
 
 
 def read_spacing(item: Item) -> tuple[float, float] | None:
@@ -69,11 +78,22 @@ def read_spacing(item: Item) -> tuple[float, float] | None:
 
 def read_rescale(item: Item) -> tuple[float, float]:
     """Return slope and intercept of the modality values (PS3.3 C.11.1.1.2)."""
-    slope = need_scale(item, "RescaleSlope")
-    intercept = item.need_number("RescaleIntercept", 0.0)
-    if not math.isfinite(intercept + slope * _LARGEST_STORED):
-        raise BadInstanceError(ProblemCode.BAD_VALUE, "RescaleSlope gives no finite values")
-    return slope, intercept
+    return need_scale(item, "RescaleSlope"), item.need_number("RescaleIntercept", 0.0)
+
+
+def check_rescale(slope: float, intercept: float, spec: FrameSpec) -> None:
+    """Make sure of finite modality values, another for each stored value.
+
+    Raises
+    ------
+    BadInstanceError
+        BAD_VALUE.
+    """
+    ends = stored_range(spec.bits_stored, signed=spec.pixel_representation == 1)
+    largest = max(abs(end * slope + intercept) for end in ends)
+    if not math.isfinite(largest) or abs(slope) / 2 <= largest * sys.float_info.epsilon:
+        message = f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} lose pixel values"
+        raise BadInstanceError(ProblemCode.BAD_VALUE, message)
 
 
 def need_scale(item: Item, keyword: str) -> float:

@@ -18,10 +18,20 @@ from dataclasses import dataclass, field
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec
 from sansfilm.options import Budgets
-from sansfilm.planning import dataset, locate
+from sansfilm.planning import dataset
 from sansfilm.planning.fragments import find_bounds
 from sansfilm.planning.source import Source
 
+NATIVE = frozenset({dataset.IMPLICIT_LE, dataset.EXPLICIT_LE}
+                   | {dataset.EXPLICIT_BE, dataset.DEFLATED_LE})  # fmt: skip
+ENCAPSULATED = frozenset(
+    "1.2.840.10008.1.2." + tail
+    for tail in (
+        "4.50", "4.51", "4.53", "4.55", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "4.110",
+        "4.111", "4.112", "4.201", "4.202", "4.203", "5", "8.1",
+    )
+)  # fmt: skip
+"""Transfer syntaxes that `decode` reads; a test holds the two lists together."""
 _HEAD = struct.Struct("<HHI")
 _HALF_CHROMA = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 
@@ -158,7 +168,7 @@ def locate_frames(
     """
     assert walked.pixel is not None
     _, _, element, start, length = walked.pixel
-    if spec.transfer_syntax not in locate.NATIVE:
+    if spec.transfer_syntax not in NATIVE:
         if length != dataset.UNDEFINED:
             message = "Pixel Data of a compressed syntax has a defined length"
             raise BadInstanceError(ProblemCode.BAD_FRAGMENTS, message)

@@ -4,12 +4,12 @@ Order and spacing come from Image Position and Image Orientation (Patient) alone
 (PS3.3 C.7.6.2.1.1); Instance Number, Slice Location and file names decide nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from sansfilm.errors import ProblemCode
 from sansfilm.model import Matrix, Verdict
 from sansfilm.options import Tolerances
 
@@ -18,106 +18,157 @@ _LETTERS = (
     ("anterior-to-posterior", "posterior-to-anterior"),
     ("inferior-to-superior", "superior-to-inferior"),
 )
-_CODES = {
-    ProblemCode.GEOMETRY_DUPLICATE: "duplicate",
-    ProblemCode.GEOMETRY_SHEARED: "sheared",
-    ProblemCode.GEOMETRY_GAPPED: "gapped",
-    ProblemCode.GEOMETRY_VARIABLE: "variable",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A stack in order: indices into the input, and what its geometry is.
+    """Where the places of a stack are on its lattice, and what its geometry is.
 
-    `problem` is set when the stack is not one that can be stored as it is. `step` is the vector
-    from one slice to the next, mm.
+    `cells` has the lattice index of each place; there are `count` cells. `spacing_mm` is along
+    the normal, `step` the vector from one cell to the next, mm. `even` tells whether the places
+    are where ``first + index * step`` says, `wandering` whether they leave the line of the steps
+    sideways.
     """
 
-    order: tuple[int, ...]
+    cells: tuple[int, ...]
+    count: int
     verdict: Verdict
     spacing_mm: float
     step: tuple[float, float, float]
-    problem: ProblemCode | None = None
+    even: bool = True
+    wandering: bool = False
+
+
+def find_places(
+    positions: Sequence[Sequence[float]],
+    orientation: Sequence[float],
+    pixel_spacing: Sequence[float],
+    tolerances: Tolerances,
+) -> tuple[int, ...]:
+    """Give each frame the number of its place along the normal, so that (x, y, z) is right-handed.
+
+    Parameters
+    ----------
+    positions : sequence of (x, y, z)
+        Image Position (Patient) of each frame, mm, LPS; any order.
+    orientation : sequence of 6 floats
+        Image Orientation (Patient) that they share: row direction, then column direction.
+    pixel_spacing : sequence of 2 floats
+        Between rows and between columns, mm: the scale on which two positions are one.
+    tolerances : Tolerances
+
+    Returns
+    -------
+    tuple of int
+        The number of each frame's place; equal for frames in one plane.
+    """
+    points = np.asarray(positions, dtype=np.float64)
+    same = min(tolerances.same_position_mm, min(pixel_spacing) / 4)
+    depth = points @ _normal(orientation)
+    order = np.argsort(depth, kind="stable")
+    # Places begin where the depth has moved on from the place's first frame: nothing chains.
+    places, starts = np.zeros(len(points), int), [order[0]]
+    for frame in order:
+        if depth[frame] - depth[starts[-1]] >= same:
+            starts.append(frame)
+        places[frame] = len(starts) - 1
+    return tuple(places.tolist())
+
+
+def lie_beside(
+    positions: Sequence[Sequence[float]], places: Sequence[int], tolerances: Tolerances
+) -> bool:
+    """Tell whether frames of one place lie beside each other: they are not one stack."""
+    points = np.asarray(positions, dtype=np.float64)
+    _, first = np.unique(places, return_index=True)
+    apart = np.linalg.norm(points - points[first[list(places)]], axis=1)
+    return bool(apart.max() >= tolerances.in_plane_mm)
 
 
 def place_slices(
     positions: Sequence[Sequence[float]],
     orientation: Sequence[float],
-    pixel_spacing: Sequence[float],
     thickness: float | None,
     tolerances: Tolerances,
 ) -> Placement:
-    """Order the slices of a stack along its normal and judge their distances.
+    """Judge the distances of the places of a stack.
 
     A stack is regular when every slice lies where ``first + index * step`` says, within the
-    tolerances, and no two neighbours differ in distance by more than that.
+    tolerances, and no two neighbours differ in distance by more than that. It is sheared when
+    the step leans against the normal, gapped when whole steps are missing, variable otherwise.
 
     Parameters
     ----------
     positions : sequence of (x, y, z)
-        Image Position (Patient) of each slice, mm, LPS; any order.
+        One position of each place, mm, LPS, in the order of the places.
     orientation : sequence of 6 floats
         Image Orientation (Patient) that they share: row direction, then column direction.
-    pixel_spacing : sequence of 2 floats
-        Between rows and between columns, mm: the scale on which two positions are one.
     thickness : float or None
         Slice Thickness, mm: the extent of a single slice.
     tolerances : Tolerances
-
-    Returns
-    -------
-    Placement
-        `order` sorts along the normal, ascending, so that (x, y, z) is right-handed. `step` is
-        exactly (last - first) / (n - 1).
     """
     points = np.asarray(positions, dtype=np.float64)
     normal = _normal(orientation)
-    depth = points @ normal
-    order = np.argsort(depth, kind="stable")
-    points, depth = points[order], depth[order]
     count = len(points)
     if count == 1:
         return _place_one(normal, thickness, tolerances)
 
+    depth = points @ normal
     gaps = np.diff(depth)
-    step = (points[-1] - points[0]) / (count - 1)
-    shear = step - normal * (step @ normal)
-    spacing = float(step @ normal)
     tolerance = min(tolerances.z_mm, float(np.median(gaps)) / 4)
-    same = min(tolerances.same_position_mm, min(pixel_spacing) / 4)
-    index = np.arange(count)
+    cells, even = np.arange(count), True
+    spacing = float(depth[-1] - depth[0]) / (count - 1)
+    off_lattice = float(np.abs(depth - depth[0] - cells * spacing).max())
+    missing: list[int] = []
+    if max(float(np.ptp(gaps)), off_lattice) > tolerance:
+        lattice = _lattice(depth, gaps, tolerance)
+        even = lattice is not None
+        if lattice is not None:
+            cells = lattice
+            missing = sorted(set(range(int(cells[-1]))) - set(cells.tolist()))
+    step = (points[-1] - points[0]) / cells[-1]
+    shear = step - normal * (step @ normal)
     sideways = points - points[0] - np.outer(depth - depth[0], normal)
     drift = float(np.linalg.norm(sideways, axis=1).max())
-    off_line = float(np.linalg.norm(sideways - np.outer(index, shear), axis=1).max())
-    off_lattice = float(np.abs(depth - depth[0] - index * spacing).max())
+    leaning = np.outer((depth - depth[0]) / (step @ normal), shear)
+    off_line = float(np.linalg.norm(sideways - leaning, axis=1).max())
     numbers = {
-        "spacing_mm": spacing,
+        "spacing_mm": float(step @ normal),
         "spacing_min_mm": float(gaps.min()),
         "spacing_max_mm": float(gaps.max()),
-        "shear_deg": float(np.degrees(np.arctan2(np.linalg.norm(shear), spacing))),
+        "shear_deg": float(np.degrees(np.arctan2(np.linalg.norm(shear), step @ normal))),
         "in_plane_drift_mm": drift,
         "off_lattice_mm": off_lattice,
         "slices": count,
-        "missing": [],
-        "duplicates": int((gaps < same).sum()),
-        "tolerances": asdict(tolerances) | {"z_used_mm": tolerance, "same_used_mm": same},
+        "missing": missing,
+        "duplicates": 0,
+        "tolerances": asdict(tolerances) | {"z_used_mm": tolerance},
     }
-    problem, text = None, f"{count} slices, one every {spacing:.4g} mm."
-    if numbers["duplicates"]:
-        problem = ProblemCode.GEOMETRY_DUPLICATE
-        text = f"{numbers['duplicates']} of {count} slices share the position of another."
-    elif max(float(np.ptp(gaps)), off_lattice) > tolerance:
-        problem, text, numbers["missing"] = _uneven(depth, gaps, tolerance)
-    elif off_line > tolerances.in_plane_mm:
-        problem = ProblemCode.GEOMETRY_VARIABLE
-        text = f"Slices are offset sideways by up to {drift:.2f} mm, not along a line."
-    elif drift > tolerances.in_plane_mm:
-        problem = ProblemCode.GEOMETRY_SHEARED
-        text = f"The stack leans by {numbers['shear_deg']:.2f} degrees."
-    code = _CODES[problem] if problem else "regular"
-    verdict = Verdict(code, numbers, text)
-    return Placement(tuple(order.tolist()), verdict, spacing, _vector(step), problem)
+    leans = drift > tolerances.in_plane_mm
+    wandering = off_line > tolerances.in_plane_mm
+    even = even and not wandering
+    code, text = _judge(numbers, leans=leans, even=even)
+    return Placement(
+        tuple(cells.tolist()), int(cells[-1]) + 1, Verdict(code, numbers, text),
+        float(step @ normal), _vector(step), even, wandering,
+    )  # fmt: skip
+
+
+def _judge(numbers: Mapping[str, Any], *, leans: bool, even: bool) -> tuple[str, str]:
+    """Return the verdict's code and its sentence."""
+    slices, missing, spacing = numbers["slices"], numbers["missing"], numbers["spacing_mm"]
+    lean = f" They lean by {numbers['shear_deg']:.2f} degrees (gantry tilt)." if leans else ""
+    if not even:
+        low, high = numbers["spacing_min_mm"], numbers["spacing_max_mm"]
+        text = f"{slices} slices, {low:.4g} to {high:.4g} mm apart: true positions are kept."
+        if leans:
+            text += f" They are offset sideways by up to {numbers['in_plane_drift_mm']:.2f} mm."
+        return "variable", text
+    if missing:
+        lost = f"{len(missing)} of {slices + len(missing)} slices are missing"
+        return "gapped", f"{lost} on a lattice of {spacing:.4g} mm: they hold padding.{lean}"
+    text = f"{slices} slices, one every {spacing:.4g} mm."
+    return ("sheared", text + lean) if leans else ("regular", text)
 
 
 def _place_one(normal: np.ndarray, thickness: float | None, tolerances: Tolerances) -> Placement:
@@ -127,24 +178,22 @@ def _place_one(normal: np.ndarray, thickness: float | None, tolerances: Toleranc
     if not known:
         text = "One slice of unknown thickness; 1 mm is assumed along the normal."
     numbers = {"spacing_mm": spacing, "slices": 1, "tolerances": asdict(tolerances)}
-    return Placement((0,), Verdict("single", numbers, text), spacing, _vector(normal * spacing))
+    return Placement((0,), 1, Verdict("single", numbers, text), spacing, _vector(normal * spacing))
 
 
-def _uneven(
-    depth: np.ndarray, gaps: np.ndarray, tolerance: float
-) -> tuple[ProblemCode, str, list[int]]:
-    """Tell a regular lattice with slices missing from spacing that varies."""
+def _lattice(depth: np.ndarray, gaps: np.ndarray, tolerance: float) -> np.ndarray | None:
+    """Return the lattice index of each slice if whole slices are missing, None if it is uneven.
+
+    A lattice finer than what most slices are apart explains any positions, as does one with more
+    slices missing than there are.
+    """
     base = float(np.median(gaps[gaps <= gaps.min() + tolerance]))
-    index = np.rint((depth - depth[0]) / base)
+    index = np.rint((depth - depth[0]) / base).astype(int)
+    steps = np.bincount(np.diff(index))
     lost = int(index[-1]) + 1 - len(depth)
     off = np.abs(depth - depth[0] - index * ((depth[-1] - depth[0]) / index[-1])).max()
-    # with more slices missing than there are, a lattice explains any positions
-    if 0 < lost <= len(depth) and off <= min(tolerance, base / 4) and np.diff(index).min() > 0:
-        missing = sorted(set(range(int(index[-1]))) - set(index.astype(int).tolist()))
-        text = f"{lost} slices are missing on a lattice of {base:.4g} mm."
-        return ProblemCode.GEOMETRY_GAPPED, text, missing
-    text = f"The distance between slices varies from {gaps.min():.4g} to {gaps.max():.4g} mm."
-    return ProblemCode.GEOMETRY_VARIABLE, text, []
+    usual = steps[0] == 0 and steps[1] == steps.max()
+    return index if usual and 0 < lost <= len(depth) and off <= min(tolerance, base / 4) else None
 
 
 def affine_lps(
@@ -194,6 +243,11 @@ def far_corners(
     """
     row, column = _axes(orientation)
     return np.concatenate([row * pixel_spacing[1] * columns, column * pixel_spacing[0] * rows])
+
+
+def in_plane(positions: Sequence[Sequence[float]], orientation: Sequence[float]) -> np.ndarray:
+    """Return where positions lie in their planes: mm along rows and columns, shape (n, 2)."""
+    return np.asarray(np.asarray(positions, dtype=np.float64) @ np.stack(_axes(orientation)).T)
 
 
 def _axes(orientation: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

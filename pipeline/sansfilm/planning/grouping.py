@@ -1,200 +1,244 @@
-"""Headers -> volume plans: series into stacks, stacks into volumes, everything accounted for."""
+"""Frames -> volume plans: series into stacks, stacks into volumes, everything accounted for."""
 
-import hashlib
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from sansfilm.errors import Problem, ProblemCode
-from sansfilm.model import Header, Matrix, Verdict, VolumePlan
+from sansfilm.errors import BadInstanceError, Problem
+from sansfilm.model import Frame, Vector, VolumePlan
 from sansfilm.options import Options
-from sansfilm.planning.geometry import (
-    Placement,
-    affine_lps,
-    anatomical_directions,
-    far_corners,
-    place_slices,
+from sansfilm.planning.axes import Dimensions, Refusal, plan_dimensions
+from sansfilm.planning.candidates import INSTANCE
+from sansfilm.planning.geometry import find_places, in_plane, lie_beside, place_slices
+from sansfilm.planning.segmentation import Pixels, plan_segmentation
+from sansfilm.planning.stacks import (
+    Digest,
+    is_placed,
+    split_stacks,
+    unique_instances,
+    without_crooked,
 )
-from sansfilm.planning.identity import patient_key
-from sansfilm.planning.modality import plan_values
+from sansfilm.planning.volumes import plan_pictures, plan_placed
 
-FORMAT = 1
+_AMBIGUOUS = "Several of them share a place, and nothing says which belong together."
 
 
 def plan_volumes(
-    headers: Iterable[Header], options: Options
+    frames: Iterable[Frame],
+    options: Options,
+    digest: Digest | None = None,
+    pixels: Pixels | None = None,
 ) -> tuple[list[VolumePlan], list[Problem], int]:
-    """Group headers into volumes.
+    """Group frames into volumes.
 
     The result does not depend on the order or the names of the files.
+
+    Parameters
+    ----------
+    digest : callable, optional
+        Digest of a frame's decoded values; asked only for frames that nothing else tells apart,
+        and for instances of one UID in several codecs.
+    pixels : callable, optional
+        A frame's decoded values; asked only for segments, which may overlap.
 
     Returns
     -------
     plans : list of VolumePlan
         Sorted by series and volume_id.
     problems : list of Problem
-        One for each instance that is in no plan.
+        One for each frame that is in no plan.
     copies : int
-        Byte-identical copies of instances that are used once.
+        Frames that are used once where there are identical ones.
     """
-    plans: list[VolumePlan] = []
-    unique, problems, copies = _unique_instances(headers)
-    stacks: dict[tuple[object, ...], list[Header]] = defaultdict(list)
-    for header in unique:
-        stacks[_stack_key(header)].append(header)
-    for key in sorted(stacks, key=repr):
-        for stack in _split_grids(stacks[key], options.tolerances.in_plane_mm):
+    unique = unique_instances(frames, digest)
+    straight = without_crooked(unique.frames, options.tolerances.direction)
+    planner = _Planner(options, digest)
+    stacks = split_stacks(straight.frames, options.tolerances.in_plane_mm)
+    for stack in stacks:
+        if not stack[0].segmentation:
+            planner.add(stack)
+    drawn = [
+        plan_segmentation(stack, planner.plans, options, pixels)
+        for stack in stacks if stack[0].segmentation
+    ]  # fmt: skip
+    plans = sorted(planner.plans + drawn, key=lambda plan: (plan.series_uid, plan.volume_id))
+    return plans, unique.problems + straight.problems, unique.copies + planner.copies
+
+
+class _Planner:
+    """Turns stacks into plans; what falls apart into several stacks is planned part by part.
+
+    The ways to tell frames at one place apart, the surest first: attributes that make an axis, an
+    attribute that makes stacks, pixels that are the same, codecs, the order of instance numbers.
+    What is left is kept as pictures: no frame gets a place by chance.
+    """
+
+    def __init__(self, options: Options, digest: Digest | None) -> None:
+        self.plans: list[VolumePlan] = []
+        self.copies = 0
+        self._options, self._digest = options, digest
+        self._near = options.tolerances.in_plane_mm
+
+    def add(self, stack: Sequence[Frame], collapsed: int = 0) -> None:
+        """Plan one stack, of which so many copies were left out."""
+        if not is_placed(stack[0]):
+            self.plans.append(plan_pictures(stack, self._options))
+            return
+        first, tolerances = stack[0], self._options.tolerances
+        orientation, pixel_spacing = first.orientation or (), first.pixel_spacing or ()
+        positions = [frame.position or (0.0, 0.0, 0.0) for frame in stack]
+        places = find_places(positions, orientation, pixel_spacing, tolerances)
+        if lie_beside(positions, places, tolerances):
+            self._add_beside(stack, places)
+            return
+        dimensions = plan_dimensions(places, [frame.axes for frame in stack])
+        told = isinstance(dimensions, Dimensions) and not _is_last_resort(dimensions)
+        if not told and self._add_parts(stack, places, dimensions, collapsed):
+            return
+        if isinstance(dimensions, Refusal):
+            self._set_apart(stack, places)
+            return
+        at: dict[int, Vector] = {}
+        for place, position in zip(places, positions, strict=True):
+            at[place] = min(position, at.get(place, position))
+        slices = [at[place] for place in sorted(at)]
+        placement = place_slices(slices, orientation, first.slice_thickness, tolerances)
+        if placement.wandering and _are_stacks(places, spots := self._spots(stack)):
+            self._add_each(stack, spots)
+            return
+        self.plans.append(
+            plan_placed(stack, places, slices[0], placement, dimensions, collapsed, self._options)
+        )
+
+    def _add_each(self, stack: Sequence[Frame], parts: Sequence[Hashable]) -> None:
+        groups: dict[Hashable, list[Frame]] = defaultdict(list)
+        for frame, part in zip(stack, parts, strict=True):
+            groups[part].append(frame)
+        for group in groups.values():
+            self.add(group)
+
+    def _add_parts(
+        self,
+        stack: Sequence[Frame],
+        places: Sequence[int],
+        dimensions: Dimensions | Refusal,
+        collapsed: int,
+    ) -> bool:
+        """Tell frames at one place apart by more than their order; say whether that went."""
+        if isinstance(dimensions, Refusal) and dimensions.parts:
+            self._add_each(stack, dimensions.parts)
+            return True
+        kept = self._without_copies(stack, places, all_over=isinstance(dimensions, Dimensions))
+        if copies := len(stack) - len(kept):
+            self.copies += copies
+            self.add(kept, collapsed + copies)
+            return True
+        codecs = [frame.spec.transfer_syntax for frame in stack]
+        if len(set(codecs)) > 1 and _covers(codecs, places):
+            self._add_each(stack, codecs)
+            return True
+        return False
+
+    def _without_copies(
+        self, stack: Sequence[Frame], places: Sequence[int], *, all_over: bool
+    ) -> Sequence[Frame]:
+        """Keep one of the frames at one place whose pixels and values are the same.
+
+        With `all_over` that counts only if it leaves one frame at every place.
+        """
+        if self._digest is None:
+            return stack
+        by_place: dict[int, list[Frame]] = defaultdict(list)
+        for place, frame in zip(places, stack, strict=True):
+            by_place[place].append(frame)
+        kept: list[Frame] = []
+        for place in sorted(by_place):
+            different = self._different(by_place[place], most=2 if all_over else len(stack))
+            if all_over and len(different) > 1:
+                return stack
+            kept += different
+        return kept
+
+    def _different(self, frames: Sequence[Frame], most: int) -> list[Frame]:
+        """Return the first of the frames that show the same; what cannot be decoded stays.
+
+        Nothing more is decoded once there are `most`.
+        """
+        if self._digest is None or len(frames) == 1:
+            return list(frames)
+        seen: dict[Hashable, Frame] = {}
+        for frame in frames:
+            if len(seen) == most:
+                break
             try:
-                plans.append(_plan_stack(stack, options))
-            except _UnplacedError as exc:
-                problems += [
-                    Problem(h.uri, "geometry", exc.code, exc.text, h.series_uid, None, 1)
-                    for h in stack
-                ]
-    plans.sort(key=lambda plan: (plan.series_uid, plan.volume_id))
-    return plans, problems, copies
+                pixels = self._digest(frame)
+            except BadInstanceError:
+                pixels = f"{frame.sop_instance_uid} {frame.number}"
+            values = frame.slope, frame.intercept, frame.padding, frame.windows, frame.lossy
+            seen.setdefault((pixels, values), frame)
+        return list(seen.values())
 
+    def _add_beside(self, stack: Sequence[Frame], places: Sequence[int]) -> None:
+        """Part frames that lie beside each other in one plane by where they lie in it.
 
-def _unique_instances(headers: Iterable[Header]) -> tuple[list[Header], list[Problem], int]:
-    """Keep one of several identical copies; contents that contradict each other are a CONFLICT."""
-    by_uid: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_uid[header.sop_instance_uid].append(header)
-    unique, problems, copies = [], [], 0
-    for uid in sorted(by_uid):
-        same = sorted(by_uid[uid], key=lambda header: (header.sha256, header.uri))
-        if len({header.sha256 for header in same}) == 1:
-            unique.append(same[0])
-            copies += len(same) - 1
-            continue
-        message = f"{len(same)} files with different contents share one SOP Instance UID"
-        problems += [
-            Problem(h.uri, "grouping", ProblemCode.CONFLICT, message, h.series_uid, None, 1)
-            for h in same
+        Where a stack leans each slice has a spot of its own: only planes with several are parted.
+        """
+        spots = self._spots(stack)
+        if len(set(spots)) == 1:
+            self._picture(stack)
+            return
+        alone, crowd = _alone(stack, places)
+        if len(set(spots)) <= max(Counter(places).values()) or not alone:
+            self._add_each(stack, spots)
+            return
+        self.add(alone)
+        self._add_each(crowd, self._spots(crowd))
+
+    def _set_apart(self, stack: Sequence[Frame], places: Sequence[int]) -> None:
+        """Keep the slices that are alone at their place, and the others as pictures."""
+        alone, crowd = _alone(stack, places)
+        if len(alone) > len(set(places)) / 2:
+            self.add(alone)
+            self._picture(crowd)
+        else:
+            self._picture(stack)
+
+    def _picture(self, stack: Sequence[Frame]) -> None:
+        self.plans.append(plan_pictures(stack, self._options, _AMBIGUOUS))
+
+    def _spots(self, stack: Sequence[Frame]) -> list[int]:
+        """Return numbers of frames that are equal where they lie on one spot of their planes."""
+        positions = [frame.position or (0.0, 0.0, 0.0) for frame in stack]
+        spots = in_plane(positions, stack[0].orientation or ())
+        return [
+            int(np.argmax(np.linalg.norm(spots[: n + 1] - spot, axis=1) <= self._near))
+            for n, spot in enumerate(spots)
         ]
-    return unique, problems, copies
 
 
-def _stack_key(header: Header) -> tuple[object, ...]:
-    """Everything that frames of one array must share exactly."""
-    spec = header.spec
-    return (
-        header.series_uid, header.study_uid, _patient_key(header),
-        header.frame_of_reference_uid or "", header.modality, header.unit,
-        spec.rows, spec.columns, spec.bits_allocated, spec.bits_stored,
-        spec.pixel_representation, spec.photometric,
-        _is_placed(header), header.pixel_spacing is not None,
-    )  # fmt: skip
+def _is_last_resort(dimensions: Dimensions) -> bool:
+    return any(INSTANCE.keyword in axis.keywords for axis in dimensions.axes)
 
 
-def _is_placed(header: Header) -> bool:
-    return header.position is not None and header.pixel_spacing is not None
+def _covers(parts: Sequence[Hashable], places: Sequence[int]) -> bool:
+    """Tell whether no part has two frames at one place, and one of them a frame at each."""
+    cells = Counter(zip(parts, places, strict=True))
+    largest = max(Counter(parts).values())
+    return max(cells.values()) == 1 and largest == len(set(places))
 
 
-def _patient_key(header: Header) -> str:
-    return patient_key(header.identity, header.study_uid or header.series_uid)
+def _are_stacks(places: Sequence[int], spots: Sequence[int]) -> bool:
+    """Tell whether there are several spots, each with frames at several places."""
+    depth = Counter(spot for spot, _ in set(zip(spots, places, strict=True)))
+    return len(depth) > 1 and min(depth.values()) > 1
 
 
-def _split_grids(stack: list[Header], tolerance: float) -> list[list[Header]]:
-    """Split by orientation and pixel spacing: pixels of one stack lie on one grid.
-
-    Slices go together when their far corners do, so that a last digit that was rounded
-    otherwise splits nothing and a turned slice is set apart. All are compared with the first of
-    their group, so that small differences cannot add up; the input is sorted by UID, so the
-    split is reproducible.
-    """
-    edges = np.array([_edges(header) for header in stack])
-    left, groups = np.arange(len(stack)), []
-    while len(left):
-        apart = np.abs(edges[left] - edges[left[0]]).max(axis=1) > tolerance
-        groups.append([stack[index] for index in left[~apart]])
-        left = left[apart]
-    return groups
-
-
-def _edges(header: Header) -> np.ndarray:
-    spec = header.spec
-    orientation = header.orientation or (1, 0, 0, 0, 1, 0)
-    return far_corners(orientation, header.pixel_spacing or (0, 0), spec.rows, spec.columns)
-
-
-class _UnplacedError(Exception):
-    """A stack whose geometry is not one that is stored; becomes a Problem of each frame."""
-
-    def __init__(self, code: ProblemCode, text: str) -> None:
-        super().__init__(code, text)
-        self.code, self.text = code, text
-
-
-def _plan_stack(stack: list[Header], options: Options) -> VolumePlan:
-    first = stack[0]
-    affine: Matrix | None = None
-    orientation: tuple[str, ...] = ()
-    spacing_z: float | None = None
-    if _is_placed(first):
-        placement = _place(stack, options)
-        frames = [stack[index] for index in placement.order]
-        verdict, spacing_z = placement.verdict, placement.spacing_mm
-        affine = affine_lps(
-            frames[0].position or (), first.orientation or (), first.pixel_spacing or (),
-            placement.step,
-        )  # fmt: skip
-        orientation = tuple(anatomical_directions(affine))
-    else:
-        frames = sorted(stack, key=_series_order)
-        verdict = _unplaced_verdict(len(stack))
-    dtype, rescale, padding = plan_values(frames)
-    return VolumePlan(
-        volume_id=_volume_id(frames, options), series_uid=first.series_uid,
-        axes=("z", "y", "x") if affine else ("i", "y", "x"), dtype=dtype,
-        shape=(len(frames), first.spec.rows, first.spec.columns),
-        frames=tuple(frames), verdict=verdict, affine_lps=affine,
-        spacing_mm=(spacing_z, *(first.pixel_spacing or (None, None))),
-        rescale=rescale, padding=padding, patient_key=_patient_key(first),
-        orientation=orientation, notes=_notes(frames),
-    )  # fmt: skip
-
-
-def _place(stack: Sequence[Header], options: Options) -> Placement:
-    first = stack[0]
-    placement = place_slices(
-        [header.position or () for header in stack], first.orientation or (),
-        first.pixel_spacing or (), first.slice_thickness, options.tolerances,
-    )  # fmt: skip
-    if placement.problem is not None:
-        raise _UnplacedError(placement.problem, placement.verdict.text)
-    return placement
-
-
-def _notes(frames: Sequence[Header]) -> tuple[str, ...]:
-    if len({header.padding for header in frames}) > 1:
-        return ("Pixel Padding Value differs between frames: no value counts as padding.",)
-    return ()
-
-
-def _series_order(header: Header) -> tuple[bool, int, str]:
-    number = header.instance_number
-    return number is None, number or 0, header.sop_instance_uid
-
-
-def _unplaced_verdict(count: int) -> Verdict:
-    if count == 1:
-        return Verdict("single", {"slices": 1}, "One image without a place in the patient.")
-    text = f"{count} images without a common geometry, in the order of their instance numbers."
-    return Verdict("series2d", {"slices": count}, text)
-
-
-def _volume_id(frames: Sequence[Header], options: Options) -> str:
-    """Return the identity of a volume: 32 hex digits over its sources' contents and the options.
-
-    File names, folders and their order play no part.
-    """
-    content = {
-        "format": FORMAT,
-        "options": options.shaping(),
-        "instances": sorted([h.sop_instance_uid, h.sha256] for h in frames),
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _alone(stack: Sequence[Frame], places: Sequence[int]) -> tuple[list[Frame], list[Frame]]:
+    """Return the frames that are alone at their place, and the others."""
+    counts = Counter(places)
+    alone: list[Frame] = []
+    crowd: list[Frame] = []
+    for frame, place in zip(stack, places, strict=True):
+        (alone if counts[place] == 1 else crowd).append(frame)
+    return alone, crowd

@@ -13,6 +13,7 @@ import numpy as np
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameFacts, Vector
 from sansfilm.planning import facts
+from sansfilm.planning.classic import read_axes
 from sansfilm.planning.items import Item
 
 _VECTORS = (
@@ -24,6 +25,7 @@ _VECTORS = (
 _SLICES, _DOSE = "SliceVector", "GridFrameOffsetVector"
 _TURNING = ("RotationVector", "AngularViewVector")
 """Vectors of projections: their detector moves, so that its position is that of one frame."""
+_RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 _CLOSE_MM = 0.01
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 
@@ -42,9 +44,10 @@ def frame_facts(top: Item, number_of_frames: int) -> list[FrameFacts]:
     """
     base = facts.read_facts(top)
     axes = frame_axes(top, number_of_frames)
-    if "DoseGridScaling" in top:
-        scaling = facts.need_scale(top, "DoseGridScaling")
-        base = replace(base, slope=scaling, intercept=0.0, unit=top.code("DoseUnits"))
+    if number_of_frames == 1:
+        axes = [read_axes(top) | axes[0]]
+    if "DoseGridScaling" in top or top.token("SOPClassUID") == _RT_DOSE:
+        base = _as_dose(base, top)
     places: list[tuple[Vector, tuple[float, ...]]] = []
     if _SLICES in top:
         slices = _need_vector(top, _SLICES, number_of_frames)
@@ -100,8 +103,12 @@ def plane_positions(
     Raises
     ------
     BadInstanceError
-        BAD_VALUE if it is neither.
+        BAD_VALUE if it is neither, or neither rises nor falls throughout.
     """
+    steps = np.diff(offsets)
+    if not (np.all(steps > 0) or np.all(steps < 0)):
+        message = f"{_DOSE} neither rises nor falls throughout"
+        raise BadInstanceError(ProblemCode.BAD_VALUE, message)
     transverse = np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-4)
     if offsets[0] == 0:
         return _along_normal(position, orientation, offsets)
@@ -109,6 +116,16 @@ def plane_positions(
         return [(position[0], position[1], z) for z in offsets]
     message = f"{_DOSE} starts neither at 0 nor at the z of a transverse first plane"
     raise BadInstanceError(ProblemCode.BAD_VALUE, message)
+
+
+def _as_dose(base: FrameFacts, top: Item) -> FrameFacts:
+    """Scale stored values to dose (PS3.3 C.8.8.3); a dose without its scaling is none."""
+    if "DoseGridScaling" not in top:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "DoseGridScaling is missing")
+    scaling = facts.need_scale(top, "DoseGridScaling")
+    kinds = {name: top.code(name) for name in ("DoseType", "DoseSummationType")}
+    extra = {**base.extra, **{name: kind for name, kind in kinds.items() if kind}}
+    return replace(base, slope=scaling, intercept=0.0, unit=top.code("DoseUnits"), extra=extra)
 
 
 def _slice_places(

@@ -27,6 +27,8 @@ from sansfilm.planning.dataset import (
 )
 from sansfilm.planning.values import TAGS, Values
 
+_TAGS = {**TAGS, **{keyword: tag for keyword, (tag, _) in ATTRIBUTES.items()}}
+_NOTHING: Element = (b"", 0, 0)
 _LAYOUTS = {
     "AT": "H", "FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H",
     "UV": "Q",
@@ -136,7 +138,7 @@ class Item(Values):
         return self.text(keyword)[:_CUT] or None
 
     def _element(self, keyword: str) -> Element:
-        return self._walked.elements.get(_tag(keyword), (b"", 0, 0))
+        return self._walked.elements.get(_TAGS[keyword], _NOTHING)
 
     def _vr(self, keyword: str) -> str:
         """Return the VR that was written, that of the dictionary where it says nothing."""
@@ -144,7 +146,7 @@ class Item(Values):
         return vr if vr in _NUMERIC else ATTRIBUTES.get(keyword, (0, ""))[1]
 
     def _once(self, keyword: str) -> None:
-        if _tag(keyword) in self._walked.repeated:
+        if _TAGS[keyword] in self._walked.repeated:
             raise BadInstanceError(ProblemCode.BAD_VALUE, f"{keyword} stands twice")
 
 
@@ -153,14 +155,9 @@ def joined(values: tuple[float, ...]) -> str:
     return "\\".join(f"{value + 0.0:.9g}" for value in values)
 
 
-def _tag(keyword: str) -> int:
-    known = ATTRIBUTES.get(keyword)
-    return known[0] if known else TAGS[keyword]
-
-
 def _may_be_long(keyword: str) -> bool:
     vr = ATTRIBUTES.get(keyword, (0, ""))[1]
-    return vr == "SQ" or vr in _NUMERIC
+    return vr == "SQ" or vr in _NUMERIC or "OW" in vr
 
 
 def _read_items(buffer: bytes, start: int, length: int, syntax: str) -> Iterator[Walked]:

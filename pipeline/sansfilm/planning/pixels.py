@@ -1,24 +1,26 @@
-"""One instance, read once: the codestream of its frame, and its header byte for byte."""
+"""What a slab needs of a source: the codestream of a frame, and the instance's header."""
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import Header
+from sansfilm.model import Frame, PixelLocation
 from sansfilm.planning import dataset
+from sansfilm.planning.frames import FrameBytes
 from sansfilm.planning.source import Source
 
 WHOLE = 16 * 2**20
-"""Files up to this size are read at once: one request instead of three."""
+"""A single frame of a file up to this size is read with all of it: one request, not three."""
 
 
-def read_instance(header: Header) -> tuple[bytes, bytes]:
-    """Read the codestream of a single-frame instance and everything outside its Pixel Data.
+def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
+    """Read the codestream of a frame and, if asked for, everything outside Pixel Data.
 
     Returns
     -------
     codestream : bytes
         The fragments joined, or the words of an uncompressed frame.
-    outside : bytes
-        ``header.pixels.header_length`` bytes: preamble, file meta information and elements up
-        to Pixel Data, then any after it. A deflated dataset comes inflated.
+    header : bytes
+        ``frame.pixels.header_length`` bytes: preamble, file meta information and elements up
+        to Pixel Data, then any after it. A deflated dataset comes inflated. b"" unless
+        `outside`.
 
     Raises
     ------
@@ -26,34 +28,36 @@ def read_instance(header: Header) -> tuple[bytes, bytes]:
         SOURCE_CHANGED if the file is not the one that was planned, UNREADABLE if it cannot be
         read any more.
     """
-    where = header.pixels
+    where = frame.pixels
     try:
-        with Source(header.uri) as source:
-            seen = source.size, source.modified_ns
-            if seen != (header.size, header.modified_ns):
+        with Source(frame.uri) as source:
+            if (source.size, source.modified_ns) != (frame.size, frame.modified_ns):
                 raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
-            undated = header.modified_ns is None  # object storage: only the digest tells
-            if where.prefix or source.size <= WHOLE or undated:
-                whole = memoryview(source.head(source.size))
-                if undated and source.sha256() != header.sha256:
-                    raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
-                return _cut(whole, header)
-            parts = [source.read(offset, length) for offset, length in where.parts]
-            outside = source.read(0, where.element_offset)
-            outside += source.read(where.element_end, where.total - where.element_end)
-            return b"".join(parts), outside
+            if outside and frame.modified_ns is None and source.sha256() != frame.sha256:
+                # objects have no date that tells; each is read whole once, with its header
+                raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
+            if outside and source.size <= WHOLE:
+                source.head(source.size)
+            read, prefix = source.read, b""
+            if where.prefix:
+                prefix, data = _inflate(source, where)
+                read = lambda offset, length: data[offset : offset + length]  # noqa: E731
+            codestream = _cut(read(where.offset, where.length), where)
+            if not outside:
+                return codestream, b""
+            after = read(where.element_end, where.total - where.element_end)
+            return codestream, prefix + read(0, where.element_offset) + after
     except OSError as exc:
         message = exc.strerror or type(exc).__name__
         raise BadInstanceError(ProblemCode.UNREADABLE, message) from exc
 
 
-def _cut(whole: memoryview, header: Header) -> tuple[bytes, bytes]:
-    where = header.pixels
-    prefix, data = whole[: where.prefix], whole
-    if where.prefix:
-        # planning has inflated it within the budget; one byte more and the stream has changed
-        data = memoryview(dataset.inflate(bytes(whole[where.prefix :]), where.total + 1))
-    parts = [data[offset : offset + length] for offset, length in where.parts]
-    outside = (prefix, data[: where.element_offset], data[where.element_end : where.total])
-    codestream = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
-    return codestream, b"".join(outside)
+def _cut(data: bytes, where: PixelLocation) -> bytes:
+    return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(data)
+
+
+def _inflate(source: Source, where: PixelLocation) -> tuple[bytes, bytes]:
+    """Return the file meta information and the inflated dataset."""
+    whole = source.head(source.size)
+    # planning has inflated it within the budget; one byte more and the stream has changed
+    return whole[: where.prefix], dataset.inflate(whole[where.prefix :], where.total + 1)

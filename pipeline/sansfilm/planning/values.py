@@ -53,6 +53,7 @@ TAGS: Mapping[str, int] = {
     "TemporalPositionIdentifier": 0x00200100,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
+    "PlanarConfiguration": 0x00280006,
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
     "Columns": 0x00280011,

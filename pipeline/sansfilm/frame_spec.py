@@ -1,0 +1,89 @@
+"""The pixel format of a frame, and the lookup table of its values: what decoders are told."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lut:
+    """A lookup table of stored values: a Modality LUT (one channel) or a palette (three).
+
+    `entries` are ``count x channels`` values of `dtype` in C order; the first is for the stored
+    value `first` and all below, the last for all above. `kind` is Modality LUT Type.
+    """
+
+    first: int
+    bits: int
+    channels: int
+    entries: bytes = field(repr=False)
+    kind: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the entries; little endian."""
+        return "uint8" if self.bits <= 8 else "<u2"
+
+    @property
+    def count(self) -> int:
+        """How many stored values have an entry of their own."""
+        return len(self.entries) // (self.channels * (1 if self.bits <= 8 else 2))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Become one object per table in each process, however many frames refer to it."""
+        return shared_lut, (self.first, self.bits, self.channels, self.entries, self.kind)
+
+
+@lru_cache(maxsize=64)
+def shared_lut(first: int, bits: int, channels: int, entries: bytes, kind: str) -> Lut:
+    """Return the one Lut of this content."""
+    return Lut(first, bits, channels, entries, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpec:
+    """What a decoder must know of a frame; names as in PS3.3 C.7.6.3.
+
+    `floating`: the words are IEEE floats of Bits Allocated. `swapped`: bytes lie in big endian
+    words of 16 bits. `ybr`: decoded samples are still luminance and chrominance, "full" or
+    "partial" range; "" where they are not, or where the decoder itself turns them to RGB.
+    """
+
+    transfer_syntax: str
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    photometric: str
+    planar: int = 0
+    floating: bool = False
+    swapped: bool = False
+    ybr: str = ""
+    lut: Lut | None = None
+
+    @property
+    def container(self) -> str:
+        """Dtype of stored values: that of Bits Allocated, bytes for single bits."""
+        if self.floating:
+            return f"float{self.bits_allocated}"
+        sign = "int" if self.pixel_representation else "uint"
+        return f"{sign}{max(self.bits_allocated, 8)}"
+
+    @property
+    def channels(self) -> int:
+        """Samples of a pixel of level 0: 3 also where a palette makes them."""
+        return self.lut.channels if self.lut is not None else self.samples_per_pixel
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of stored values: (rows, columns), and samples where there are several."""
+        whole = self.rows, self.columns, self.samples_per_pixel
+        return whole if self.samples_per_pixel > 1 else whole[:2]
+
+    @property
+    def pixel_kind(self) -> tuple[str, int, str]:
+        """What pixels of one array share: container, channels, and the dtype of a LUT."""
+        return self.container, self.channels, self.lut.dtype if self.lut is not None else ""

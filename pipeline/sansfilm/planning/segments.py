@@ -1,0 +1,89 @@
+"""What a segmentation says of its segments (PS3.3 C.8.20): names, colours, what it was drawn on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.model import Segment, Segmentation
+from sansfilm.planning.items import Item
+from sansfilm.planning.values import is_uid
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_TO_SRGB = np.array(
+    [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540],
+     [0.0719453, -0.2289914, 1.4052427]]
+)  # fmt: skip
+"""XYZ under D50, the white of PCS values (PS3.3 C.10.7.1.1), to linear sRGB."""
+
+
+def read_segmentation(values: Item) -> Segmentation | None:
+    """Return what an instance says of its segments; None if it is no segmentation.
+
+    Raises
+    ------
+    BadInstanceError
+        BAD_VALUE without a type, or if segments have no numbers of their own;
+        UNSUPPORTED_OBJECT for the tiles of a slide.
+    """
+    if values.token("SOPClassUID") != SEGMENTATION:
+        return None
+    kind = values.code("SegmentationType")
+    if kind not in ("BINARY", "FRACTIONAL"):
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "SegmentationType is not one of the standard")
+    if "TotalPixelMatrixColumns" in values:
+        message = "a segmentation of a slide is not placed yet"
+        raise BadInstanceError(ProblemCode.UNSUPPORTED_OBJECT, message)
+    maximum = 1
+    if kind == "FRACTIONAL":
+        maximum = _word(values, "MaximumFractionalValue", 255)
+    segments = tuple(_segment(item) for item in values.items("SegmentSequence"))
+    if not segments or not maximum or len({s.number for s in segments}) < len(segments):
+        message = "segments without numbers of their own, or a largest fraction of 0"
+        raise BadInstanceError(ProblemCode.BAD_VALUE, message)
+    series = [item.token("SeriesInstanceUID") for item in values.items("ReferencedSeriesSequence")]
+    return Segmentation(
+        kind=kind, fractional_type=values.code("SegmentationFractionalType"), maximum=maximum,
+        segments=tuple(sorted(segments, key=lambda segment: segment.number)),
+        references=tuple(sorted({uid for uid in series if is_uid(uid)})),
+    )  # fmt: skip
+
+
+def _segment(item: Item) -> Segment:
+    number = _word(item, "SegmentNumber", 0)
+    if number == 0:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "a segment of number 0")
+    colour = item.numbers("RecommendedDisplayCIELabValue")
+    return Segment(
+        number=number, label=item.text("SegmentLabel"),
+        category=_meaning(item, "SegmentedPropertyCategoryCodeSequence"),
+        type=_meaning(item, "SegmentedPropertyTypeCodeSequence"),
+        algorithm=item.code("SegmentAlgorithmType"),
+        rgb=to_srgb(colour) if len(colour) == 3 else None,
+    )  # fmt: skip
+
+
+def _word(item: Item, keyword: str, default: int) -> int:
+    found = item.need_floats(keyword, 1)
+    return default if found is None else int(found[0])
+
+
+def _meaning(item: Item, keyword: str) -> str:
+    return next((code.text("CodeMeaning") for code in item.items(keyword)), "")
+
+
+def to_srgb(lab: Sequence[float]) -> tuple[int, int, int]:
+    """Return a colour that DICOM encodes as three PCS values of 16 bits as sRGB of 8 bits.
+
+    L* of 0 to 100 and a*, b* of -128 to 127 are spread over 0 to 65535; what a screen cannot
+    show is cut off.
+    """
+    lightness, a, b = lab[0] * 100 / 65535, *(part * 255 / 65535 - 128 for part in lab[1:])
+    fy = (lightness + 16) / 116
+    f = np.array([fy + a / 500, fy, fy - b / 200])
+    linear = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _D50
+    linear = np.clip(_TO_SRGB @ linear, 0, 1)
+    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    red, green, blue = (int(part) for part in np.rint(255 * curve))
+    return red, green, blue
