@@ -5,6 +5,7 @@ CuPy array on the same device. Only `to_device` and `to_host` copy between the t
 imported only when one of them, or `gpu_available`, needs it. Inputs are never changed.
 """
 
+from sansfilm_kernels.colour import palette_to_rgb, ybr_to_rgb
 from sansfilm_kernels.lut import apply_lut
 from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
 from sansfilm_kernels.pyramid import downsample, pyramid
@@ -16,6 +17,7 @@ __all__ = [
     "downsample",
     "get_namespace",
     "gpu_available",
+    "palette_to_rgb",
     "pyramid",
     "rescale",
     "to_device",
@@ -23,4 +25,5 @@ __all__ = [
     "window_linear",
     "window_linear_exact",
     "window_sigmoid",
+    "ybr_to_rgb",
 ]

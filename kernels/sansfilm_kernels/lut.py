@@ -1,5 +1,7 @@
 """Lookup tables of DICOM: Modality LUT (PS3.3 C.11.1.1.1) and VOI LUT (PS3.3 C.11.2.1.1)."""
 
+from typing import Any
+
 import numpy as np
 from array_api_compat import is_numpy_namespace
 
@@ -36,13 +38,18 @@ def apply_lut(values: Array, *, first: int, entries: Array) -> Array:
         raise TypeError(f"values must be integers, got {values.dtype}")
     if entries.ndim != 1 or entries.shape[0] == 0:
         raise ValueError(f"entries must be one row of at least one, got shape {entries.shape}")
-    info = xp.iinfo(values.dtype)
-    if is_numpy_namespace(xp) and info.bits <= 32:
+    if is_numpy_namespace(xp) and xp.iinfo(values.dtype).bits <= 32:
         index = np.subtract(values, first, dtype=np.int64)
         return np.take(entries, index, mode="clip")  # six times faster than clip and index
-    # Clip first, in the values' own dtype: the subtraction then cannot overflow.
-    last = first + entries.shape[0] - 1
-    lowest, highest = (max(info.min, min(edge, info.max)) for edge in (first, last))
-    index = xp.astype(xp.clip(values, lowest, highest), xp.int64)
-    index = xp.clip(index - first, 0, entries.shape[0] - 1)
+    index = clamped_index(values, first, entries.shape[0], xp)
     return xp.reshape(xp.take(entries, xp.reshape(index, (-1,)), axis=0), values.shape)
+
+
+def clamped_index(values: Array, first: int, count: int, xp: Any) -> Array:
+    """Return ``values - first`` within ``0 .. count - 1``, int64, whatever `values` are."""
+    # Clip first, in the values' own dtype: the subtraction then cannot overflow.
+    info = xp.iinfo(values.dtype)
+    edges = first, first + count - 1
+    lowest, highest = (max(int(info.min), min(edge, int(info.max))) for edge in edges)
+    index = xp.astype(xp.clip(values, lowest, highest), xp.int64)
+    return xp.clip(index - first, 0, count - 1)

@@ -23,6 +23,8 @@ values = k.rescale(stored, slope=1.5, intercept=0, dtype="float32")
 for window in (k.window_linear, k.window_linear_exact, k.window_sigmoid):
     window(values, center=40, width=400)
 k.apply_lut(stored, first=0, entries=np.arange(4, dtype=np.uint8))
+k.palette_to_rgb(stored, first=0, entries=np.zeros((4, 3), np.uint8))
+k.ybr_to_rgb(np.zeros((4, 3), np.uint8), bits=8)
 for method in ("mean", "max", "mode", "nearest"):
     k.pyramid(stored, [(2, 2, 2)], method=method, padding=(0, 0))
 k.to_host(stored)

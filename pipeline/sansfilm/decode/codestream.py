@@ -147,7 +147,7 @@ def _check_rle(frame: bytes, spec: FrameSpec) -> None:
     if len(frame) < 64:
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"RLE: a frame of {len(frame)} bytes")
     segments, *offsets = struct.unpack_from("<16I", frame)
-    need = spec.samples_per_pixel * spec.bits_allocated // 8
+    need = spec.samples_per_pixel * max(spec.bits_allocated, 8) // 8
     if segments != need:
         message = f"RLE: {segments} segments, {need} bytes in a pixel"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)

@@ -25,8 +25,9 @@ class FrameDecoder(Protocol):
 
         Returns
         -------
-        ndarray, shape (rows, columns), integer
-            As the codec gives it; `stored.to_stored` applies DICOM's rules afterwards.
+        ndarray, shape (rows, columns) or (rows, columns, samples), integer or floating
+            As the codec gives it, samples last whatever their order in the frame;
+            `stored.to_stored` applies DICOM's rules afterwards.
 
         Raises
         ------

@@ -1,10 +1,14 @@
 """imagecodecs: fastest or tied for every syntax, and it releases the GIL while it decodes."""
 
+from typing import Any
+
 import numpy as np
 
 from sansfilm.decode import syntaxes
 from sansfilm.decode.codestream import is_reversible
-from sansfilm.errors import FrameDecodeError
+from sansfilm.decode.jpeg_colour import colourspace
+from sansfilm.decode.stored import packed_bytes, unpack_bits
+from sansfilm.errors import FrameDecodeError, SansfilmError
 from sansfilm.model import FrameSpec
 
 
@@ -36,17 +40,13 @@ class ImagecodecsDecoder:
 
         try:
             if spec.transfer_syntax == syntaxes.RLE:
-                words = np.dtype(f"<u{spec.bits_allocated // 8}")
-                image = np.zeros((spec.rows, spec.columns), words)
-                # with a buffer given, a frame that unpacks to more is refused, not allocated
-                data = imagecodecs.dicomrle_decode(frame, words, out=memoryview(image).cast("B"))
-                if len(data) != image.nbytes:
-                    message = f"{len(data)} bytes unpacked, {image.nbytes} needed"
-                    raise FrameDecodeError(f"imagecodecs: {message}")
-                return image
-            decode = getattr(imagecodecs, _codec(frame, spec.transfer_syntax) + "_decode")
-            return np.asarray(decode(frame))
+                return _rle(frame, spec)
+            codec = _codec(frame, spec.transfer_syntax)
+            how = _colour(codec, frame, spec) if spec.samples_per_pixel > 1 else {}
+            return np.asarray(getattr(imagecodecs, codec + "_decode")(frame, **how))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:
+            if isinstance(exc, SansfilmError):
+                raise
             # imagecodecs' own errors are RuntimeErrors; it leaks the others from argument checks
             raise FrameDecodeError(f"imagecodecs: {exc}") from exc
 
@@ -70,3 +70,27 @@ def _codec(frame: bytes, transfer_syntax: str) -> str:
     codec = _CODEC[transfer_syntax]
     lossless = transfer_syntax in syntaxes.HTJ2K_LOSSLESS and is_reversible(frame)
     return "jpeg2k" if codec == "htj2k" and not lossless else codec
+
+
+def _colour(codec: str, frame: bytes, spec: FrameSpec) -> dict[str, Any]:
+    """Return what a codec must be told of samples, so that it guesses neither model nor order."""
+    if codec == "jpeg8":
+        return {"colorspace": colourspace(frame, spec), "outcolorspace": "RGB"}
+    return {"planar": False} if codec in ("jpeg2k", "htj2k") else {}
+
+
+def _rle(frame: bytes, spec: FrameSpec) -> np.ndarray:
+    """Unpack the segments of a frame: planes of samples, or of single bits (PS3.5 annex G)."""
+    import imagecodecs
+
+    bits = spec.bits_allocated == 1
+    words = np.dtype(f"<u{max(spec.bits_allocated, 8) // 8}")
+    shape = (packed_bytes(spec),) if bits else (spec.samples_per_pixel, spec.rows, spec.columns)
+    planes = np.zeros(shape, words)
+    # with a buffer given, a frame that unpacks to more is refused, not allocated
+    data = imagecodecs.dicomrle_decode(frame, words, out=memoryview(planes).cast("B"))
+    if len(data) != planes.nbytes:
+        raise FrameDecodeError(f"imagecodecs: {len(data)} bytes unpacked, {planes.nbytes} needed")
+    if bits:
+        return unpack_bits(planes, spec)
+    return planes[0] if spec.samples_per_pixel == 1 else np.moveaxis(planes, 0, -1)

@@ -46,8 +46,9 @@ def decode_frame(frame: bytes, spec: FrameSpec, prefer: Sequence[str]) -> tuple[
 
     Returns
     -------
-    stored : ndarray, shape (rows, columns)
-        Dtype from Bits Allocated and Pixel Representation.
+    stored : ndarray, shape ``spec.shape``
+        Dtype ``spec.container``. Colour as it is stored, not yet RGB where ``spec.ybr`` or a
+        palette says so.
     decoder : str
         Name of the backend.
 

@@ -1,4 +1,4 @@
-"""DICOM's rules after the codec, in one place: sign, precision, high bit, overlays in high bits."""
+"""DICOM's rules after the codec, in one place: sign, precision, high bit, overlays, single bits."""
 
 import numpy as np
 
@@ -12,9 +12,28 @@ _AMBIGUOUS = syntaxes.JPEG
 
 
 def container(spec: FrameSpec) -> np.dtype:
-    """Return the dtype of stored values: Bits Allocated and Pixel Representation."""
-    sign = "i" if spec.pixel_representation else "u"
-    return np.dtype(f"{sign}{spec.bits_allocated // 8}")
+    """Return the dtype of stored values."""
+    return np.dtype(spec.container)
+
+
+def packed_bytes(spec: FrameSpec) -> int:
+    """Return the bytes of a frame whose pixels are single bits."""
+    return (spec.rows * spec.columns + 7) // 8
+
+
+def unpack_bits(packed: np.ndarray, spec: FrameSpec) -> np.ndarray:
+    """Turn a frame of single bits, the lowest of each byte first (PS3.5 section 8.1.1), to 0 and 1.
+
+    Parameters
+    ----------
+    packed : ndarray, shape (at least `packed_bytes`,), uint8
+
+    Returns
+    -------
+    ndarray, shape (rows, columns), uint8
+    """
+    bits = np.unpackbits(packed, count=spec.rows * spec.columns, bitorder="little")
+    return bits.reshape(spec.shape)
 
 
 def to_stored(raw: np.ndarray, spec: FrameSpec, found: Codestream | None) -> np.ndarray:
@@ -22,7 +41,7 @@ def to_stored(raw: np.ndarray, spec: FrameSpec, found: Codestream | None) -> np.
 
     Parameters
     ----------
-    raw : ndarray, shape (rows, columns), integer
+    raw : ndarray, shape ``spec.shape``, integer, or floating where the spec says so
     spec : FrameSpec
     found : Codestream or None
         What the codestream says of itself; None where the frame is made of whole words
@@ -30,10 +49,11 @@ def to_stored(raw: np.ndarray, spec: FrameSpec, found: Codestream | None) -> np.
 
     Returns
     -------
-    ndarray, shape (rows, columns), dtype `container(spec)`
-        Values within Bits Stored. The unused bits of words are cut off. Values of a codestream
-        are kept or refused, never cut; where it and the dataset differ in sign, the same bits
-        are read with the dataset's sign, the highest bit that both have being the sign.
+    ndarray, shape ``spec.shape``, dtype `container(spec)`
+        Values within Bits Stored; floats as they are. The unused bits of words are cut off.
+        Values of a codestream are kept or refused, never cut; where it and the dataset differ in
+        sign, the same bits are read with the dataset's sign, the highest bit that both have being
+        the sign.
 
     Raises
     ------
@@ -41,10 +61,12 @@ def to_stored(raw: np.ndarray, spec: FrameSpec, found: Codestream | None) -> np.
         CODESTREAM_MISMATCH for another shape, values beyond Bits Stored, or a sign that cannot be
         told.
     """
-    if raw.shape != (spec.rows, spec.columns) or raw.dtype.kind not in "iu":
-        message = f"decoded {raw.dtype} {raw.shape}, expected {spec.rows} x {spec.columns} integers"
-        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
     target = container(spec)
+    if raw.shape != spec.shape or raw.dtype.kind not in ("f" if spec.floating else "iu"):
+        message = f"decoded {raw.dtype} {raw.shape}, expected {target} {spec.shape}"
+        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
+    if spec.floating:
+        return raw.astype(target, copy=False)
     if found is None:
         words = raw.astype(f"u{target.itemsize}", copy=False)
         return _cut(words, spec.bits_stored, spec.high_bit + 1 - spec.bits_stored, target)

@@ -10,6 +10,7 @@ _FOUR = "1.2.840.10008.1.2.4."
 
 NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
 JPEG = frozenset(_FOUR + tail for tail in ("50", "51", "53", "55", "57", "70"))
+JPEG_LOSSLESS = frozenset(_FOUR + tail for tail in ("57", "70"))
 JPEG_LS = frozenset(_FOUR + tail for tail in ("80", "81"))
 JPEG_2000 = frozenset(_FOUR + tail for tail in ("90", "91"))
 HTJ2K_LOSSLESS = frozenset(_FOUR + tail for tail in ("201", "202"))
