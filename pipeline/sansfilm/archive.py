@@ -36,6 +36,7 @@ def open_archive(url: str | Path) -> Archive:
         target,
         lambda: publish.current(target),
         lambda: table.read_rows(target, table.PROBLEMS).to_pylist(),
+        lambda: publish.objects(target),
     )
 
 
@@ -87,7 +88,11 @@ def verify(url: str | Path, series: str | None = None) -> Iterator[tuple[str, li
         volumes = [key for key in volumes if series in key.split("/")]
         if not volumes:
             raise VolumeNotFoundError(f"no series or volume {series} in {url}: see `sansfilm ls`")
+    damaged = set()
     for volume in volumes:
-        yield volume, list(verify_volume(target, volume))
+        damages = list(verify_volume(target, volume))
+        if damages:
+            damaged.add(volume)
+        yield volume, damages
     if series is None:
-        yield "catalogue", [Damage(*found) for found in check(target, volumes)]
+        yield "catalogue", [Damage(*found) for found in check(target, volumes, damaged)]

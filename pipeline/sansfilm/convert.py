@@ -12,21 +12,32 @@ from itertools import batched
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.assemble.slab import fill_slab, reduce_slab
+from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode.registry import decode_frame
-from sansfilm.errors import DeviceError, Problem
-from sansfilm.model import FileRef, Header, Map, Report, SlabPlan, SlabResult, VolumePlan
+from sansfilm.errors import DeviceError, OptionError, Problem
+from sansfilm.model import (
+    Document,
+    FileRef,
+    Frame,
+    Map,
+    Report,
+    SlabPlan,
+    SlabResult,
+    VolumePlan,
+)
 from sansfilm.objects import Objects
 from sansfilm.options import Budgets, Options
 from sansfilm.planning.discover import discover
 from sansfilm.planning.grouping import plan_volumes
-from sansfilm.planning.headers import read_header
-from sansfilm.planning.pixels import read_instance
+from sansfilm.planning.headers import read_frames
+from sansfilm.planning.pixels import read_frame
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
-from sansfilm.run.choose import FEW_SLABS, choose_runner
+from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.root import create_archive
 from sansfilm.store.target import open_target
@@ -40,7 +51,7 @@ def ingest(
     archive: str | Path,
     *,
     client: Any = None,
-    workers: int | None = None,
+    workers: Workers = None,
     scheduler: str | None = None,
     options: Options | None = None,
     dry_run: bool = False,
@@ -55,10 +66,10 @@ def ingest(
     archive : str or path
         Root of the archive: a folder, or a URL that fsspec opens. Made if it is not there.
     client : distributed.Client, optional
-    workers : int, optional
-        Number of local processes; 1 is this process.
+    workers : int or "auto", optional
+        Number of local processes; 1 is this process; with "auto" the size of the job decides.
     scheduler : str, optional
-        Address of a Dask scheduler. Without any of the three, the size of the job decides.
+        Address of a Dask scheduler. Without any of the three: threads of this process.
     options : Options, optional
     dry_run : bool, optional
         Plan only: read headers, write nothing.
@@ -97,6 +108,7 @@ def convert(
 ) -> list[VolumePlan]:
     """Run all stages up to the commit; return the plans of the volumes that are now published."""
     _check_device(options)
+    _check_target(target, named)
     with ExitStack() as stack:
         runner = stack.enter_context(choose_runner(0, **named))
         ledger.at_work(runner.dashboard)
@@ -106,17 +118,19 @@ def convert(
         batches = runner.run(
             partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
         )
-        headers = ledger.headers(batches)
-        plans = ledger.plans(*plan_volumes(headers, options))
+        frames = ledger.frames(batches)
+        looks = partial(pixel_digest, options), partial(stored_pixels, options)
+        plans = ledger.plans(*plan_volumes(frames, options, *looks))
+        todo = {plan.key: plan for plan in plans if not is_committed(target, plan.key)}
+        there = [plan for plan in plans if plan.key not in todo]
         if dry_run:
-            ledger.start([], len(plans), plans)
+            ledger.start([], len(plans), there, planned=list(todo.values()))
             return plans
 
-        todo = {plan.key: plan for plan in plans if not is_committed(target, plan.key)}
         slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
-        ledger.start(slabs, len(plans), [plan for plan in plans if plan.key not in todo])
-        if len(slabs) > FEW_SLABS and not any(named.values()):
-            runner = stack.enter_context(choose_runner(len(slabs)))
+        ledger.start(slabs, len(plans), there)
+        if named.get("workers") == "auto" and len(slabs) > FEW_SLABS:
+            runner = stack.enter_context(choose_runner(len(slabs), **named))
             ledger.at_work(runner.dashboard)
         for outcome in runner.run(partial(write_slab, target, runner.map), slabs):
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
@@ -125,19 +139,33 @@ def convert(
         return [plan for plan in plans if is_committed(target, plan.key)]
 
 
-def read_headers(budgets: Budgets, files: Iterable[FileRef]) -> list[Header | Problem]:
+def read_headers(
+    budgets: Budgets, files: Iterable[FileRef]
+) -> list[list[Frame] | Document | Problem]:
     """Read a batch of files up to their Pixel Data."""
-    return [read_header(file, budgets) for file in files]
+    return [read_frames(file, budgets) for file in files]
+
+
+def pixel_digest(options: Options, frame: Frame) -> str:
+    """Decode a frame to tell whether it shows what another one does."""
+    return stored_digest(stored_pixels(options, frame))
+
+
+def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
+    """Decode a frame to tell whether segments overlap."""
+    codestream, _ = read_frame(frame, False)
+    return decode_frame(codestream, frame.spec, options.prefer)[0]
 
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
-    slab = fill_slab(plan, read_instance, decode_frame, run)
+    slab = fill_slab(plan, read_frame, decode_frame, run)
     if not slab.whole:
         return SlabResult(plan.index, (), slab.frames)
     objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)
-    limits = float(slab.block.min()), float(slab.block.max())
-    return SlabResult(plan.index, objects, slab.frames, limits, slab.bytes_read, slab.bytes_decoded)
+    return SlabResult(
+        plan.index, objects, slab.frames, slab.value_range, slab.bytes_read, slab.bytes_decoded
+    )
 
 
 def finish_volume(
@@ -160,6 +188,16 @@ def listed(sources: str | Path | Iterable[str | Path]) -> list[str]:
     if isinstance(sources, str | Path):
         return [str(sources)]
     return [str(source) for source in sources]
+
+
+def _check_target(target: Objects, named: dict[str, Any]) -> None:
+    """Refuse to send work to other processes that would fill a copy of this one's memory."""
+    if target.url.startswith("memory:"):
+        if named.get("workers") == "auto":
+            named["workers"] = None
+        if any(choice not in (None, 1) for choice in named.values()):
+            message = "what is in memory belongs to this process: name no workers for it"
+            raise OptionError(message)
 
 
 def _check_device(options: Options) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sansfilm.catalogue.records import object_rows
 from sansfilm.errors import Problem, ProblemCode
 from sansfilm.model import (
+    Document,
     FileRef,
+    Frame,
     FrameResult,
-    Header,
     Report,
     SlabPlan,
     SlabResult,
@@ -28,6 +30,7 @@ class Ledger:
         self.report = Report(archive=archive, dry_run=dry_run)
         self._progress = progress
         self._started = time.perf_counter()
+        self._ingested: set[str] = set()
         self._slabs: dict[str, dict[int, SlabPlan]] = {}
         self._results: dict[str, dict[int, SlabResult]] = {}
 
@@ -43,24 +46,28 @@ class Ledger:
         self._progress.files_found(len(files))
         return files
 
-    def headers(self, batches: Iterable[Outcome]) -> list[Header]:
-        """Note what each file turned out to be; return the images."""
-        headers = []
+    def frames(self, batches: Iterable[Outcome]) -> list[Frame]:
+        """Note what each file turned out to be; return the frames of the images."""
+        frames: list[Frame] = []
+        images = 0
         for batch in batches:
-            for item in batch.result or _unread(batch):
+            for found in batch.result or _unread(batch):
                 self._progress.header_read()
-                if isinstance(item, Header):
-                    self.report.bytes["read"] += item.size
-                    headers.append(item)
-                else:
-                    self._add([item])
+                if isinstance(found, Problem):
+                    self._add([found])
+                    continue
+                if isinstance(found, Document):
+                    self.report.objects.append(found)
+                    continue
+                images += 1
+                self.report.bytes["read"] += found[0].size
+                frames += found
         refused = [problem for problem in self.report.problems if problem.stage == "headers"]
-        images = len(headers) + sum(1 for problem in refused if problem.frames)
         strangers = sum(1 for problem in refused if problem.code in _NOT_DICOM)
-        self.report.files["images"] = images
-        self.report.files["dicom"] = len(headers) + len(refused) - strangers
-        self.report.frames["found"] = len(headers) + sum(problem.frames for problem in refused)
-        return headers
+        self.report.files["images"] = images + sum(1 for problem in refused if problem.frames)
+        self.report.files["dicom"] = images + len(self.report.objects) + len(refused) - strangers
+        self.report.frames["found"] = len(frames) + sum(problem.frames for problem in refused)
+        return frames
 
     def plans(
         self, plans: list[VolumePlan], problems: Iterable[Problem], copies: int
@@ -70,13 +77,24 @@ class Ledger:
         self.report.frames["found"] -= copies
         return plans
 
-    def start(self, slabs: Sequence[SlabPlan], plans: int, unchanged: Sequence[VolumePlan]) -> None:
-        """Note what is to be written; volumes that are there already count as stored."""
+    def start(
+        self,
+        slabs: Sequence[SlabPlan],
+        plans: int,
+        unchanged: Sequence[VolumePlan],
+        *,
+        planned: Sequence[VolumePlan] = (),
+    ) -> None:
+        """Note what is to be written.
+
+        Volumes that are there already count as stored, and so do those `planned` in a dry run.
+        """
         for slab in slabs:
             self._slabs.setdefault(slab.volume, {})[slab.index] = slab
         for plan in unchanged:
             self.report.unchanged.append(plan.key)
-            self.report.frames["stored"] += len(plan.frames)
+        for plan in (*unchanged, *planned):
+            self._count(plan)
         self._progress.planned(plans, len(slabs), len(unchanged))
 
     def slab(
@@ -101,23 +119,25 @@ class Ledger:
         failed = [f.problem for r in results.values() for f in r.frames if f.problem]
         if not failed:
             return [results[index] for index in sorted(results)]
-        bad = {problem.uri for problem in failed}
         message = f"{len(failed)} frames of the volume failed, so it was not stored"
-        whole = [header for part in slabs.values() for header in part.frames]
         self._add(failed)
         self._add(
-            Problem(header.uri, "assemble", ProblemCode.INCOMPLETE_VOLUME, message,
-                    header.series_uid, None, 1)
-            for header in whole
-            if header.uri not in bad
-        )  # fmt: skip
+            _frame_problem(frame, "assemble", ProblemCode.INCOMPLETE_VOLUME, message)
+            for index, part in slabs.items()
+            for frame, done in zip(part.present, results[index].frames, strict=True)
+            if not done.problem
+        )
         return None
 
     def stored(self, plan: VolumePlan, written: int) -> None:
         """Note a volume that has been published, and how many bytes that took."""
-        self.report.frames["stored"] += len(plan.frames)
+        self._count(plan)
         self.report.bytes["written"] += written
         self._progress.volume_committed(plan.key)
+
+    def _count(self, plan: VolumePlan) -> None:
+        self.report.frames["stored"] += len(plan.present)
+        self._ingested |= {frame.uri for frame in plan.present}
 
     def close(self, volumes: Sequence[dict[str, Any]]) -> Report:
         """Balance the books and return the report."""
@@ -125,7 +145,7 @@ class Ledger:
         report.volumes = list(volumes)
         report.problems.sort(key=lambda p: (p.uri, p.stage, p.code, p.frame or 0, p.message))
         report.frames["in_problems"] = sum(problem.frames for problem in report.problems)
-        report.files["ingested"] = report.frames["stored"]
+        report.files["ingested"] = len(self._ingested)
         report.files["skipped"] = report.files["seen"] - report.files["ingested"]
         report.seconds = time.perf_counter() - self._started
         return report
@@ -145,6 +165,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "volumes": report.volumes,
         "unchanged": report.unchanged,
         "problems": [asdict(problem) for problem in report.problems],
+        "objects": object_rows(report.objects),
         "files": report.files,
         "frames": report.frames,
         "seconds": round(report.seconds, 3),
@@ -163,10 +184,13 @@ def _lost(slab: SlabPlan, error: Exception | None) -> SlabResult:
     message = f"the task of this frame failed: {type(error).__name__}"
     frames = tuple(
         FrameResult(
-            header.sop_instance_uid,
-            problem=Problem(header.uri, "run", ProblemCode.WORKER_LOST, message,
-                            header.series_uid, None, 1),
+            frame.sop_instance_uid, frame.number,
+            problem=_frame_problem(frame, "run", ProblemCode.WORKER_LOST, message),
         )
-        for header in slab.frames
+        for frame in slab.present
     )  # fmt: skip
     return SlabResult(slab.index, (), frames)
+
+
+def _frame_problem(frame: Frame, stage: str, code: ProblemCode, message: str) -> Problem:
+    return Problem(frame.uri, stage, code, message, frame.series_uid, frame.number, 1)

@@ -24,8 +24,9 @@ def slab(tmp_path, plan_of):
         (plan,) = plan_slabs(plan_of(made.folder, options), options)
         places = {uid: place for place, uid in enumerate(made.sop_uids)}
 
-        def read(header):
-            place = places[header.sop_instance_uid]
+        def read(frame, outside):
+            place = places[frame.sop_instance_uid]
+            assert outside  # each slice is an instance of its own
             return made.stored[place].tobytes(), b"header %d" % place
 
         def decode(codestream, spec, prefer):

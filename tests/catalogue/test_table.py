@@ -16,7 +16,8 @@ from sansfilm.store.target import LocalTarget
 VOLUME = {
     "series_uid": "1.2", "study_uid": "1.1", "volume_id": "v1", "key": "series/1.2/v1",
     "patient_key": "p", "modality": "CT", "body_part": None, "study_date": "20260102",
-    "verdict": "regular", "verdict_text": "fine", "axes": ["z", "y", "x"], "shape": [3, 4, 5],
+    "verdict": "regular", "verdict_text": "fine", "spacing_min_mm": 1.9, "spacing_max_mm": 2.1,
+    "shear_deg": None, "missing": 0, "duplicates": 1, "axes": ["z", "y", "x"], "shape": [3, 4, 5],
     "dtype": "int16", "spacing_mm": [None, 0.1, 0.2],
     "affine_lps": [[0.1, 0.0, 0.0, -1e-9], [0.0, 1 / 3, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0]],
     "levels": 1, "frames": 3, "transfer_syntaxes": ["1.2.840.10008.1.2"], "is_lossy": False,

@@ -37,8 +37,11 @@ def test_a_small_job_runs_on_the_threads_of_this_process():
             assert runner._pieces._max_workers == cores()
 
 
-def test_a_large_job_gets_a_process_per_core():
-    assert choose_runner(FEW_SLABS + 1).how == ("local", cores())
+def test_a_large_job_gets_a_process_per_core_if_the_size_decides():
+    assert choose_runner(FEW_SLABS + 1, workers="auto").how == ("local", cores())
+    for large in (choose_runner(FEW_SLABS, workers="auto"), choose_runner(FEW_SLABS + 1)):
+        with large as runner:  # a script without a main guard must not start processes
+            assert isinstance(runner, ThreadsRunner)
 
 
 @pytest.mark.parametrize("slabs", [0, FEW_SLABS, FEW_SLABS + 1])

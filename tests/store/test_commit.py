@@ -176,12 +176,9 @@ def test_the_fuller_one_stands_for_the_other_whenever_it_came(commit, times):
     assert commit.of(all_of_them) == (["few"], None)
 
 
-@pytest.mark.parametrize("instances", [([0, 1, 2], [2, 3]), ([0, 1], [0, 1])])
 @pytest.mark.parametrize("times", [(1, 2), (2, 1)])
-def test_of_others_that_share_instances_the_later_one_stands(commit, instances, times):
-    one, two = (
-        commit(name, part, at) for name, part, at in zip("ab", instances, times, strict=True)
-    )
+def test_of_two_with_the_same_instances_the_later_one_stands(commit, times):
+    one, two = (commit(name, [0, 1], at) for name, at in zip("ab", times, strict=True))
     older, newer = (one, two) if times[0] < times[1] else (two, one)
     assert commit.of(newer) == ([older.volume_id], None)
     assert commit.of(older) == ([], newer.volume_id)
@@ -189,9 +186,15 @@ def test_of_others_that_share_instances_the_later_one_stands(commit, instances, 
 
 def test_of_two_at_the_same_time_exactly_one_stands(commit):
     """Two ingests at once, on a storage that counts in seconds: they must not hide each other."""
-    one, two = commit("a", [0, 1], 5), commit("b", [1, 2], 5)
+    one, two = commit("a", [0, 1], 5), commit("b", [0, 1], 5)
     assert commit.of(one) == ([], "b")
     assert commit.of(two) == (["a"], None)
+
+
+@pytest.mark.parametrize("times", [(1, 2), (2, 1)])
+def test_volumes_that_overlap_hide_nothing_of_each_other(commit, times):
+    one, two = commit("a", [0, 1, 2], times[0]), commit("b", [2, 3], times[1])
+    assert commit.of(one) == commit.of(two) == ([], None)
 
 
 def test_volumes_without_a_common_instance_have_nothing_to_do_with_each_other(commit):

@@ -21,15 +21,16 @@ OPTIONS = Options(storage=Storage(chunk=4, slab=4, smallest=4))
 def table(tmp_path, plan_of):
     def make(**series):
         made = synth.series(tmp_path / "in", **{"slices": 6, **series})
-        slabs = list(plan_slabs(plan_of(made.folder, OPTIONS), OPTIONS))
+        plan = plan_of(made.folder, OPTIONS)
+        slabs = list(plan_slabs(plan, OPTIONS))
         results = [
             SlabResult(slab.index, (), tuple(
-                FrameResult(frame.sop_instance_uid, f"digest {frame.sop_instance_uid}", "native")
+                FrameResult(frame.sop_instance_uid, 1, f"digest {frame.sop_instance_uid}", "native")
                 for frame in slab.frames
             ))
             for slab in slabs
         ]  # fmt: skip
-        return frames_table(slabs, results[::-1]), slabs, made
+        return frames_table(plan, slabs, results[::-1]), (plan, slabs), made
 
     return make
 
@@ -50,7 +51,7 @@ def test_rows_follow_the_index_and_name_their_source(table):
 
 
 def test_headers_lie_one_after_the_other_from_a_chunk_of_their_own_per_slab(table):
-    data, slabs, made = table()
+    data, (_, slabs), made = table()
     assert len(slabs) == 2
     rows = pd.read_parquet(io.BytesIO(data))
     lengths = [
@@ -92,13 +93,13 @@ def test_what_some_frames_do_not_say_is_null_there(table):
 
 
 def test_no_patient_identity_and_always_the_same_bytes(table, tmp_path, plan_of):
-    data, slabs, _ = table()
+    data, (plan, slabs), _ = table()
     assert b"ZZPHI" not in data
     results = [
         SlabResult(slab.index, (), tuple(
-            FrameResult(frame.sop_instance_uid, f"digest {frame.sop_instance_uid}", "native")
+            FrameResult(frame.sop_instance_uid, 1, f"digest {frame.sop_instance_uid}", "native")
             for frame in slab.frames
         ))
         for slab in slabs
     ]  # fmt: skip
-    assert frames_table(slabs, results) == data
+    assert frames_table(plan, slabs, results) == data

@@ -24,7 +24,7 @@ def attributes(tmp_path, plan_of):
     def make(limits=(-1024.0, 3071.0), **series):
         made = synth.series(tmp_path / "in", **{"slices": 9, "rows": 12, "columns": 10, **series})
         plan = plan_of(made.folder)
-        frames = tuple(FrameResult(uid, "", "native") for uid in made.sop_uids)
+        frames = tuple(FrameResult(uid, 1, "", "native") for uid in made.sop_uids)
         levels = plan_levels(plan.shape, plan.spacing_mm, LEVELS)
         found = group_attributes(plan, levels, [SlabResult(0, (), frames, limits)])
         return json.loads(json.dumps(found, allow_nan=False)), plan, levels, made
@@ -86,7 +86,7 @@ def test_axes_have_names_units_and_directions(attributes):
 def test_images_without_a_place_have_an_index_axis_and_no_affine(attributes):
     found, *_ = attributes(edit=unplaced, modality="OT")
     axes = found["ome"]["multiscales"][0]["axes"]
-    assert axes[0] == {"name": "i"}
+    assert axes[0] == {"name": "i", "type": "i"}
     assert [axis["unit"] for axis in axes[1:]] == ["millimeter"] * 2
     assert not any("orientation" in axis for axis in axes)
     first = found["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
@@ -133,8 +133,8 @@ def test_without_a_window_all_values_are_shown(attributes):
 
 def test_the_limits_are_those_of_all_slabs(attributes):
     _, plan, levels, made = attributes()
-    frames = tuple(FrameResult(uid, "", "native") for uid in made.sop_uids)
-    results = [SlabResult(0, (), frames, (3.0, 9.0)), SlabResult(1, (), (), (-2.0, 5.0))]
+    frames = tuple(FrameResult(uid, 1, "", "native") for uid in made.sop_uids)
+    results = [SlabResult(0, (), frames, (3.0, 9.0)), SlabResult(1, (), frames, (-2.0, 5.0))]
     (channel,) = group_attributes(plan, levels, results)["ome"]["omero"]["channels"]
     assert (channel["window"]["min"], channel["window"]["max"]) == (-2, 9)
 
@@ -182,7 +182,7 @@ def test_several_syntaxes_are_all_named_with_their_decoders(attributes):
     mixed = replace(plan, frames=(*plan.frames[:2], other, *plan.frames[3:]))
     names = ["native", "native", "imagecodecs", *["native"] * 6]
     frames = tuple(
-        FrameResult(uid, "", name) for uid, name in zip(made.sop_uids, names, strict=True)
+        FrameResult(uid, 1, "", name) for uid, name in zip(made.sop_uids, names, strict=True)
     )
     own = group_attributes(mixed, levels, [SlabResult(0, (), frames)])["sansfilm"]
     assert own["transfer_syntaxes"] == [synth.EXPLICIT_LE, synth.JPEG_LS]

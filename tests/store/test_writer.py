@@ -43,7 +43,7 @@ def headers_of(slab):
 def results_of(slabs):
     return [
         SlabResult(slab.index, (), tuple(
-            FrameResult(frame.sop_instance_uid, "0" * 64, "native") for frame in slab.frames
+            FrameResult(frame.sop_instance_uid, 1, "0" * 64, "native") for frame in slab.frames
         ))
         for slab in slabs
     ]  # fmt: skip

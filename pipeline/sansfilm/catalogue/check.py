@@ -1,7 +1,7 @@
 """Check that the catalogue says what the volumes are."""
 
 import json
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from sansfilm.catalogue import table
@@ -12,15 +12,19 @@ from sansfilm.objects import Objects
 _DERIVED_ELSEWHERE = ("supersedes", "superseded_by")  # from the other volumes of the series
 
 
-def check(target: Objects, volumes: Sequence[str]) -> Iterator[tuple[str, str]]:
+def check(
+    target: Objects, volumes: Sequence[str], damaged: Container[str] = ()
+) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong) for each file of the catalogue that is damaged or missing.
 
     Parameters
     ----------
     volumes : sequence of str
         Keys of all published volumes.
+    damaged : container of str, optional
+        Keys of those that are not what was committed: they accuse no row.
     """
-    published = set(volumes)
+    sound = {volume: volume not in damaged for volume in volumes}
     for name in table.SCHEMAS:
         try:
             keys = target.find(name)
@@ -28,7 +32,7 @@ def check(target: Objects, volumes: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name, f"cannot be read: {exc.args[-1]}"
             continue
         for key in keys:
-            yield from _file(target, name, key, published)
+            yield from _file(target, name, key, sound)
         if name == table.VOLUMES:
             rows = {f"{name}/{volume.rpartition('/')[2]}.parquet" for volume in volumes}
             for key in sorted(rows.difference(keys)):
@@ -36,7 +40,7 @@ def check(target: Objects, volumes: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _file(
-    target: Objects, name: str, key: str, published: Container[str]
+    target: Objects, name: str, key: str, sound: Mapping[str, bool]
 ) -> Iterator[tuple[str, str]]:
     try:
         rows = table.read_file(target, key).to_pylist()
@@ -48,23 +52,22 @@ def _file(
         if not table.is_named_after(key, rows):
             yield key, "other content than its name says"
         elif name == table.VOLUMES:
-            yield from _compare(target, key, rows[0], published)
+            yield from _compare(target, key, rows[0], sound)
 
 
 def _compare(
-    target: Objects, key: str, row: dict[str, Any], published: Container[str]
+    target: Objects, key: str, row: dict[str, Any], sound: Mapping[str, bool]
 ) -> Iterator[tuple[str, str]]:
     volume = row["key"]
-    if volume not in published:
+    if volume not in sound:
         yield f"{volume}/_commit.json", "missing"
         return
-    try:
-        group, array = (
-            json.loads(target.get(f"{volume}/{path}")) for path in ("zarr.json", "0/zarr.json")
-        )
-        expected = volume_row(volume, group, array)
-    except (OSError, ValueError, LookupError, TypeError):
-        return  # the volume itself is damaged, and is reported as such
+    if not sound[volume]:
+        return
+    group, array = (
+        json.loads(target.get(f"{volume}/{path}")) for path in ("zarr.json", "0/zarr.json")
+    )
+    expected = volume_row(volume, group, array)
     if any(
         row[name] != value for name, value in expected.items() if name not in _DERIVED_ELSEWHERE
     ):

@@ -1,13 +1,21 @@
-"""Make published volumes, their patients and a run's problems findable in the catalogue."""
+"""Make published volumes, patients, other objects and problems findable in the catalogue."""
 
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sansfilm.catalogue import table
-from sansfilm.catalogue.records import patient_row, planned_row, problem_rows, volume_row
+from sansfilm.catalogue.records import (
+    object_rows,
+    patient_row,
+    planned_row,
+    problem_rows,
+    volume_row,
+)
 from sansfilm.model import Report, VolumePlan
 from sansfilm.objects import Objects
 
@@ -18,6 +26,8 @@ def publish(
     target: Objects, plans: Sequence[VolumePlan], report: Report, relatives: Relatives
 ) -> list[dict[str, Any]]:
     """Write the rows of volumes that are committed; return them as ``ls --json`` prints them.
+
+    And those of objects without pixels, and of problems.
 
     Rows that are there already stay, so that a run which was killed before this is made whole by
     the next one.
@@ -34,9 +44,14 @@ def publish(
         )
         row = volume_row(plan.key, group, array, *relatives(plan))
         table.put_rows(target, table.VOLUMES, [row])
-        for identity in {frame.identity for frame in plan.frames}:
+        for identity in {frame.identity for frame in plan.present}:
             table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
         rows.append(public(target, row))
+    for patient_key, identity in {(found.patient_key, found.identity) for found in report.objects}:
+        if patient_key is not None:
+            table.put_rows(target, table.PATIENTS, [patient_row(patient_key, identity)])
+    for _, series in groupby(object_rows(report.objects), itemgetter("series_uid")):
+        table.put_rows(target, table.OBJECTS, list(series))
     table.put_rows(target, table.PROBLEMS, problem_rows(report.problems))
     return rows
 
@@ -53,6 +68,15 @@ def current(target: Objects) -> list[dict[str, Any]]:
         with contextlib.suppress(FileNotFoundError):  # without its record it does not exist
             rows.append(public(target, row))
     return table.newest(rows)
+
+
+def objects(target: Objects) -> list[dict[str, Any]]:
+    """Return the rows of instances without pixels, each once however often it was met."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table.read_rows(target, table.OBJECTS).to_pylist():
+        known = rows.setdefault((row["sop_instance_uid"], row["sha256"]), row)
+        known["uri"] = min(known["uri"], row["uri"])
+    return [rows[key] for key in sorted(rows)]
 
 
 def public(target: Objects, row: Mapping[str, Any]) -> dict[str, Any]:

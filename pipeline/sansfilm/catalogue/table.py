@@ -1,7 +1,8 @@
 """Rows -> Parquet files below ``catalogue/``, and back.
 
-One file per volume and per patient, one per ingest that met problems. File names come from the
-contents, so that the same ingest writes the same files and two ingests never write one file.
+One file per volume and per patient, one per series of objects without pixels, one per ingest that
+met problems. File names come from the contents, so that the same ingest writes the same files and
+two ingests never write one file.
 
 Every file carries a seal: the SHA-256 of itself with a blank in its place. Parquet's own page
 checksums leave out the footer, a third of so small a file.
@@ -20,17 +21,20 @@ from sansfilm.errors import IntegrityError
 from sansfilm.objects import Objects
 
 VOLUMES, PATIENTS, PROBLEMS = "catalogue/volumes", "catalogue/patients", "catalogue/problems"
+OBJECTS = "catalogue/objects"
 
 _SEAL, _BLANK = b"sansfilm.sha256", b"sansfilm" * 8
 
 _TEXT, _TEXTS, _COUNT = pa.string(), pa.list_(pa.string()), pa.int64()
-_NUMBERS = pa.list_(pa.float64())
+_NUMBER, _NUMBERS = pa.float64(), pa.list_(pa.float64())
 SCHEMAS = {
     VOLUMES: pa.schema(
         {
             "series_uid": _TEXT, "study_uid": _TEXT, "volume_id": _TEXT, "key": _TEXT,
             "patient_key": _TEXT, "modality": _TEXT, "body_part": _TEXT, "study_date": _TEXT,
-            "verdict": _TEXT, "verdict_text": _TEXT, "axes": _TEXTS, "shape": pa.list_(_COUNT),
+            "verdict": _TEXT, "verdict_text": _TEXT, "spacing_min_mm": _NUMBER,
+            "spacing_max_mm": _NUMBER, "shear_deg": _NUMBER, "missing": _COUNT,
+            "duplicates": _COUNT, "axes": _TEXTS, "shape": pa.list_(_COUNT),
             "dtype": _TEXT, "spacing_mm": _NUMBERS, "affine_lps": pa.list_(_NUMBERS),
             "levels": _COUNT, "frames": _COUNT, "transfer_syntaxes": _TEXTS,
             "is_lossy": pa.bool_(), "supersedes": _TEXTS, "superseded_by": _TEXT,
@@ -40,6 +44,12 @@ SCHEMAS = {
         {"patient_key": _TEXT, "patient_id": _TEXT, "issuer": _TEXT, "name": _TEXT,
          "birth_date": _TEXT, "sex": _TEXT}
     ),
+    OBJECTS: pa.schema(
+        {"uri": _TEXT, "sop_instance_uid": _TEXT, "sop_class_uid": _TEXT, "series_uid": _TEXT,
+         "study_uid": _TEXT, "patient_key": _TEXT, "modality": _TEXT,
+         "referenced_series_uids": _TEXTS, "referenced_sop_instance_uids": _TEXTS,
+         "sha256": _TEXT}
+    ),
     PROBLEMS: pa.schema(
         {"uri": _TEXT, "stage": _TEXT, "code": _TEXT, "message": _TEXT, "series_uid": _TEXT,
          "frame": _COUNT, "frames": _COUNT}
@@ -48,7 +58,7 @@ SCHEMAS = {
 
 
 def put_rows(target: Objects, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the row of a volume or a patient, or all problems of an ingest, unless it is there.
+    """Write the row of a volume or a patient, or rows that go together, unless they are there.
 
     Another spelling of a patient's name is another file; no rows are no file.
     """

@@ -1,7 +1,7 @@
 """Which runner a job gets."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from sansfilm.errors import OptionError
 from sansfilm.run.contract import Runner
@@ -16,18 +16,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+Workers = int | Literal["auto"] | None
+
+
 def choose_runner(
     slabs: int,
     *,
     client: Any = None,
-    workers: int | None = None,
+    workers: Workers = None,
     scheduler: str | None = None,
 ) -> Runner:
     """Return the runner for a job of so many slabs.
 
-    What the caller names decides: a Dask client, a scheduler's address, or a number of workers
-    (1 is this process, one task after the other). Otherwise a job of a few slabs runs on the
-    threads of this process and a larger one gets a cluster of one process per core.
+    What the caller names decides: a Dask client, a scheduler's address, or a number of worker
+    processes (1 is this process, one task after the other). "auto" is the threads of this process
+    for a few slabs and a cluster of one process per core for more. The default is threads: a
+    script that starts processes would need a main guard.
 
     Raises
     ------
@@ -36,11 +40,13 @@ def choose_runner(
     """
     if sum(choice is not None for choice in (client, workers, scheduler)) > 1:
         raise OptionError("name only one of client, workers and scheduler")
+    if workers == "auto":
+        workers = cores() if slabs > FEW_SLABS else None
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be at least 1, got {workers}")
     if workers == 1:
         return SerialRunner()
-    if client is None and scheduler is None and workers is None and slabs <= FEW_SLABS:
+    if client is None and scheduler is None and workers is None:
         return ThreadsRunner(cores())
     from sansfilm.run.dask import DaskRunner  # only now: it costs a second
 

@@ -48,11 +48,7 @@ def commit_volume(
         "format": FORMAT,
         "volume_id": plan.volume_id,
         "series_uid": plan.series_uid,
-        "sources": [
-            {"uri": frame.uri, "sop_instance_uid": frame.sop_instance_uid, "size": frame.size,
-             "sha256": frame.sha256}
-            for frame in plan.frames
-        ],
+        "sources": _sources(plan),
         "objects": [asdict(stored) for stored in sorted(objects, key=lambda stored: stored.key)],
         "options": options.shaping() | {"prefer": options.prefer},
         "versions": {name: version(name) for name in _VERSIONS},
@@ -86,8 +82,10 @@ def read_commit(target: Objects, volume: str) -> dict[str, Any]:
 def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]:
     """Compare a published volume with the others of its series that share instances with it.
 
-    The one that holds all instances of the other and more stands for it; otherwise the one that
-    was committed later. Both sides decide alike, so two ingests at once cannot hide each other's.
+    A volume stands for another if it holds all frames of it; of two with the same frames, other
+    contents, the one that was committed later. Volumes that overlap stand beside each other:
+    each has frames that would be lost from sight. Both sides decide alike, so two ingests at
+    once cannot hide each other's.
 
     Returns
     -------
@@ -96,18 +94,22 @@ def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]
     superseded_by : str or None
         volume_id of one that stands for this one.
     """
-    mine = {frame.sop_instance_uid for frame in plan.frames}
+    mine = {(frame.sop_instance_uid, frame.number) for frame in plan.present}
     since = target.modified(f"{plan.key}/{RECORD}"), plan.volume_id
     supersedes, superseded_by = [], None
     for volume in find_volumes(target, plan.series_uid):
         record = read_commit(target, volume)
-        theirs = {source["sop_instance_uid"] for source in record["sources"]}
-        if record["volume_id"] == plan.volume_id or mine.isdisjoint(theirs):
+        theirs = {
+            (source["sop_instance_uid"], number)
+            for source in record["sources"]
+            for number in source["frames"]
+        }
+        if record["volume_id"] == plan.volume_id:
             continue
         later = (target.modified(f"{volume}/{RECORD}"), record["volume_id"]) > since
-        if mine < theirs or (later and not theirs < mine):
+        if mine < theirs or (later and mine == theirs):
             superseded_by = record["volume_id"]
-        else:
+        elif theirs <= mine:
             supersedes.append(record["volume_id"])
     return supersedes, superseded_by
 
@@ -150,6 +152,16 @@ def find_volumes(target: Objects, series_uid: str | None = None) -> list[str]:
     return sorted(
         key.rpartition("/")[0] for key in target.find(prefix) if key.endswith(f"/{RECORD}")
     )
+
+
+def _sources(plan: VolumePlan) -> list[dict[str, Any]]:
+    """Return one entry per instance, with the numbers of its frames that are in the volume."""
+    sources: dict[str, dict[str, Any]] = {}
+    for frame in plan.present:
+        source = {"uri": frame.uri, "sop_instance_uid": frame.sop_instance_uid,
+                  "size": frame.size, "sha256": frame.sha256, "frames": []}  # fmt: skip
+        sources.setdefault(frame.sop_instance_uid, source)["frames"].append(frame.number)
+    return list(sources.values())
 
 
 def _canonical(record: dict[str, Any]) -> bytes:

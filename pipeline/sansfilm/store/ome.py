@@ -12,45 +12,43 @@ from typing import Any
 
 import numpy as np
 
-from sansfilm.model import Header, LevelPlan, SlabResult, VolumePlan
+from sansfilm.model import Frame, LevelPlan, SlabResult, VolumePlan
+from sansfilm.store.labels import image_label, segmentation
 
 FORMAT = 1
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_METHODS = {
+    "mean": "each voxel is the mean of the level-0 voxels it covers, padding "
+    "excluded, rounded once, half up",
+    "mode": "each voxel is the most frequent of the level-0 voxels it covers, the smallest of "
+    "several",
+}
+_COLOURS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
 
 
 def group_attributes(
     plan: VolumePlan, levels: Sequence[LevelPlan], results: Sequence[SlabResult]
 ) -> dict[str, Any]:
     """Return the attributes of the volume's root group."""
-    directions = list(plan.orientation)
-    axes: list[dict[str, Any]] = []
-    for axis, spacing in zip(plan.axes, plan.spacing_mm, strict=True):
-        entry: dict[str, Any] = {"name": axis}
-        if axis in "zyx":
-            entry["type"] = "space"
-            if spacing is not None:
-                entry["unit"] = "millimeter"
-            if directions:
-                entry["orientation"] = {"type": "anatomical", "value": directions.pop(0)}
-        axes.append(entry)
     datasets = [
         {"path": level.path, "coordinateTransformations": _transformations(plan, level)}
         for level in levels
     ]
+    method = plan.labels.method if plan.labels else "mean"
     multiscales = {
         "name": plan.series_uid,
-        "axes": axes,
+        "axes": _axes(plan),
         "datasets": datasets,
-        "type": "mean",
-        "metadata": {
-            "method": "sansfilm_kernels.pyramid",
-            "description": "each voxel is the mean of the level-0 voxels it covers, padding "
-            "excluded, rounded once, half up",
-        },
+        "type": method,
+        "metadata": {"method": "sansfilm_kernels.pyramid", "description": _METHODS[method]},
     }
-    return {
-        "ome": {"version": "0.5", "multiscales": [multiscales], "omero": _omero(plan, results)},
-        "sansfilm": _own(plan, results),
-    }
+    ome = {"version": "0.5", "multiscales": [multiscales], "omero": _omero(plan, results)}
+    if plan.labels and plan.labels.about.kind == "BINARY":
+        ome["image-label"] = image_label(plan.labels)
+    own = _own(plan, results)
+    if plan.labels:
+        own["segmentation"] = segmentation(plan.labels)
+    return {"ome": ome, "sansfilm": own}
 
 
 def array_attributes(plan: VolumePlan) -> dict[str, Any]:
@@ -64,14 +62,27 @@ def array_attributes(plan: VolumePlan) -> dict[str, Any]:
     return attributes
 
 
+def _axes(plan: VolumePlan) -> list[dict[str, Any]]:
+    directions = iter(plan.orientation)
+    axes = []
+    for axis, spacing in zip(plan.axes, plan.spacing_mm, strict=True):
+        entry: dict[str, Any] = {"name": axis, "type": _TYPES.get(axis, axis)}
+        if axis in "zyx" and spacing is not None:
+            entry["unit"] = "millimeter"
+        if axis in "zyx" and plan.orientation:
+            entry["orientation"] = {"type": "anatomical", "value": next(directions)}
+        axes.append(entry)
+    return axes
+
+
 def _transformations(plan: VolumePlan, level: LevelPlan) -> list[dict[str, Any]]:
     spacing = np.array([1.0 if size is None else size for size in plan.spacing_mm])
     first = np.zeros(len(spacing))
     if plan.affine_lps is not None:
         affine = np.asarray(plan.affine_lps)
         steps, origin = affine[:3, :3], affine[:3, 3]
-        spacing = np.linalg.norm(steps, axis=0)
-        first = origin @ (steps / spacing)
+        spacing[-3:] = np.linalg.norm(steps, axis=0)
+        first[-3:] = origin @ (steps / spacing[-3:])
     factors = np.array(level.factors)
     shift = first + spacing * (factors - 1) / 2  # the centre of the first block of voxels
     return [
@@ -81,33 +92,49 @@ def _transformations(plan: VolumePlan, level: LevelPlan) -> list[dict[str, Any]]
 
 
 def _omero(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
-    low = min(result.value_range[0] for result in results)
-    high = max(result.value_range[1] for result in results)
+    seen = [result.value_range for result in results if result.frames]
+    low, high = min(low for low, _ in seen), max(high for _, high in seen)
+    if "c" in plan.axes:  # all that the samples can be: what stretches each colour alone tints
+        low, high = _colour_range(plan)
     start, end = low, high
-    windows = _middle(plan).windows
+    first = plan.present[0]
+    windows = () if "c" in plan.axes else _middle(plan).windows
     if windows and plan.rescale.applied != "attributes":
         start = windows[0].center - windows[0].width / 2
         end = windows[0].center + windows[0].width / 2
     elif windows:  # level 0 holds stored values: the window in these
         ends = [windows[0].center + sign * windows[0].width / 2 for sign in (-1, 1)]
         start, end = sorted((v - plan.rescale.intercept) / plan.rescale.slope for v in ends)
-    channel = {
-        "label": plan.frames[0].modality or "image",
-        "color": "FFFFFF",
-        "active": True,
-        "inverted": plan.frames[0].spec.photometric == "MONOCHROME1",
-        "window": {"min": low, "max": high, "start": start, "end": end},
-    }
-    middle = plan.shape[0] // 2 if plan.axes[0] == "z" else 0
-    return {"channels": [channel], "rdefs": {"model": "greyscale", "defaultZ": middle}}
+    channels = [
+        {
+            "label": label,
+            "color": color,
+            "active": True,
+            "inverted": first.spec.photometric == "MONOCHROME1",
+            "window": {"min": low, "max": high, "start": start, "end": end},
+        }
+        for label, color in (
+            _COLOURS if "c" in plan.axes else ((first.modality or "image", "FFFFFF"),)
+        )
+    ]
+    middle = plan.shape[plan.stack] // 2 if "z" in plan.axes else 0
+    model = "color" if "c" in plan.axes else "greyscale"
+    return {"channels": channels, "rdefs": {"model": model, "defaultZ": middle}}
+
+
+def _colour_range(plan: VolumePlan) -> tuple[float, float]:
+    spec = plan.present[0].spec
+    bits = spec.bits_stored if spec.lut is None else spec.lut.bits
+    return 0.0, float((1 << bits) - 1)
 
 
 def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
-    first, middle = plan.frames[0], _middle(plan)
-    lossy = [frame.lossy for frame in plan.frames if frame.lossy[0]]
+    frames = plan.present
+    first, middle = frames[0], _middle(plan)
+    lossy = [frame.lossy for frame in frames if frame.lossy[0]]
     decoders: dict[str, set[str]] = defaultdict(set)
     used = {frame.sop_instance_uid: frame.decoder for result in results for frame in result.frames}
-    for frame in plan.frames:
+    for frame in frames:
         decoders[frame.spec.transfer_syntax].add(used[frame.sop_instance_uid])
     rescale = plan.rescale
     return {
@@ -133,6 +160,7 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
             "applied": rescale.applied != "attributes",
             "per_frame": rescale.applied == "per_frame",
         },
+        "modality_lut": None if rescale.lut is None else dict(rescale.lut),
         "windows": [
             {"center": w.center, "width": w.width, "explanation": w.explanation,
              "function": middle.voi_function}
@@ -148,15 +176,16 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
             "near": None,
         },
         "missing": plan.verdict.numbers.get("missing", []),
-        "axes_values": {},
+        "axes_values": dict(plan.axes_values),
+        "notes": list(plan.notes),
         "transfer_syntaxes": sorted(decoders),
         "decoders": {syntax: sorted(names) for syntax, names in sorted(decoders.items())},
-        "frames": len(plan.frames),
+        "frames": len(frames),
         "study_date": first.extra.get("StudyDate"),
         "body_part": first.extra.get("BodyPartExamined"),
     }  # fmt: skip
 
 
-def _middle(plan: VolumePlan) -> Header:
+def _middle(plan: VolumePlan) -> Frame:
     """Return the frame whose windows stand for the volume: MR often has one per slice."""
-    return plan.frames[len(plan.frames) // 2]
+    return plan.present[len(plan.present) // 2]

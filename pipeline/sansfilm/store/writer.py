@@ -38,10 +38,10 @@ def put_slab(
 
     Parameters
     ----------
-    blocks : sequence of ndarray, shape (z, y, x)
-        The slab at each level of the plan.
+    blocks : sequence of ndarray
+        The slab at each level of the plan, with all axes of the volume.
     headers : sequence of bytes
-        In the order of the plan's frames.
+        Of the instances that this slab keeps, in the order of the plan's frames.
 
     Raises
     ------
@@ -50,16 +50,16 @@ def put_slab(
         If a block is not the whole part of its level that the slab covers.
     """
     fill, effort = fill_value(plan.padding), plan.compression_level
-    stored = []
+    stored, place = [], "/".join(map(str, plan.place))
     for level, block in zip(plan.levels, blocks, strict=True):
-        depth = level.shards[0]
-        whole = (min(depth, level.shape[0] - plan.index * depth), *level.shape[1:])
+        extents = zip(level.shards, level.shape, plan.place, strict=True)
+        whole = tuple(min(shard, size - at * shard) for shard, size, at in extents)
         if block.shape != whole:
             raise ValueError(
                 f"slab {plan.index} of level {level.path} is {whole}, not {block.shape}"
             )
         data = encode_shard(block, level.shards, level.chunks, fill, effort, run)
-        stored.append(_put(target, plan.volume, f"{level.path}/c/{plan.index}/0/0", data))
+        stored.append(_put(target, plan.volume, f"{level.path}/c/{place}", data))
     joined = np.frombuffer(b"".join(headers), np.uint8)
     for number, start in enumerate(range(0, joined.size, HEADER_CHUNK), plan.header_chunk):
         chunk = np.zeros(HEADER_CHUNK, np.uint8)
@@ -83,7 +83,7 @@ def put_metadata(
     ------
     TargetError
     """
-    table = frames_table(slabs, results)
+    table = frames_table(plan, slabs, results)
     documents = dict(_documents(plan, slabs, results))
     return tuple(
         _put(target, plan.key, key, data)
@@ -110,7 +110,7 @@ def _documents(
         )  # fmt: skip
         yield f"{level.path}/zarr.json", _json(metadata)
     yield "dicom/zarr.json", _group({})
-    length = last.header_ends[-1]
+    length = max(end for slab in slabs for end in slab.header_ends)
     metadata = array_metadata((length,), "uint8", (HEADER_CHUNK,), None, effort,
                               dimension_names=("byte",))  # fmt: skip
     yield f"{HEADERS}/zarr.json", _json(metadata)
