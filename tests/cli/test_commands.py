@@ -87,6 +87,66 @@ def test_info_tells_the_verdict_in_words(archive, made, capsys):
     assert json.loads(capsys.readouterr().out)["verdict"]["code"] == "regular"
 
 
+@pytest.fixture(scope="module")
+def beats(tmp_path_factory):
+    """Give an archive of one volume of three times, a slice of the second one missing."""
+    folder = tmp_path_factory.mktemp("beats")
+
+    def at(number):
+        def tell(dataset, index):
+            dataset.TriggerTime = 40.0 * number
+
+        return tell
+
+    made = [
+        synth.series(folder / "in", slices=5, seed=n, modality="MR", edit=at(n),
+                     series_uid="1.2.840.99.1", study_uid="1.2.840.99.2")
+        for n in range(3)
+    ]  # fmt: skip
+    made[1].paths[2].unlink()
+    assert main(["ingest", str(folder / "in"), str(folder / "a")]) == 0
+    return folder / "a"
+
+
+def test_ls_has_one_line_for_more_dimensions_too(beats, capsys):
+    assert main(["ls", str(beats)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("MR  gapped")
+    assert "3x5x32x40" in line
+
+
+def test_info_tells_what_is_missing_and_the_values_of_axes(beats, capsys):
+    assert main(["info", str(beats), "1.2.840.99.1"]) == 0
+    told = capsys.readouterr().out
+    assert "missing      1 frame, at index (1, 2)\n" in told
+    assert "axes         t, z, y, x\n" in told
+    assert "axis t       3 values: 0, 40, 80 ms (TriggerTime); begun at 0, 0.04, 0.08 s" in told
+    assert "notes        none\n" in told
+    assert "spacing      - x 2 x 0.7 x 0.8 mm\n" in told
+
+
+def test_show_draws_the_time_that_is_asked_for(beats, tmp_path, capsys):
+    pictures = [tmp_path / f"{number}.png" for number in range(2)]
+    for number, picture in enumerate(pictures):
+        arguments = ["show", str(beats), "1.2.840.99.1", "-o", str(picture)]
+        assert main([*arguments, "--at", f"t={number}"]) == 0
+    first, second = (np.asarray(Image.open(picture)) for picture in pictures)
+    assert (first != second).any()
+    for wrong in ("t=3", "t=-1", "t", "=1", "b=0"):
+        assert main([*arguments, "--at", wrong]) == 2
+    assert "no axis 'b' to choose from; there are: t" in capsys.readouterr().err
+
+
+def test_many_missing_frames_are_told_in_one_line():
+    from sansfilm.cli.text import _missing
+
+    assert _missing([]) == "none"
+    assert _missing([3]) == "1 frame, at index 3"
+    assert _missing([1, 2, 3, 7]) == "4 frames, at index 1-3, 7"
+    assert _missing(list(range(0, 40, 2))) == "20 frames, at index 0, 2, 4, 6, 8, 10, 12, ..., 38"
+    assert _missing([[0, 2], [1, 2]]) == "2 frames, at index (0, 2), (1, 2)"
+
+
 @pytest.mark.parametrize("window", [[], ["--window", "lung"], ["--window", "40,400"]])
 def test_show_draws_a_picture(archive, made, tmp_path, window):
     picture = tmp_path / "picture.png"

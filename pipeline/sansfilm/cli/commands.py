@@ -3,11 +3,14 @@
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sansfilm
 from sansfilm.errors import OptionError
 from sansfilm.options import Options
+
+if TYPE_CHECKING:
+    from sansfilm.run.choose import Workers
 
 
 def ingest(arguments: argparse.Namespace) -> int:
@@ -17,9 +20,12 @@ def ingest(arguments: argparse.Namespace) -> int:
     from sansfilm.convert import ingest as convert
     from sansfilm.report import to_json
 
+    workers: Workers = arguments.workers
+    if workers is None and arguments.scheduler is None:
+        workers = "auto"
     with progress_for(sys.stderr) as progress:
         report = convert(
-            arguments.source, arguments.archive, workers=arguments.workers,
+            arguments.source, arguments.archive, workers=workers,
             scheduler=arguments.scheduler, dry_run=arguments.dry_run,
             options=Options(device=arguments.device), progress=progress,
         )  # fmt: skip
@@ -59,7 +65,8 @@ def info(arguments: argparse.Namespace) -> int:
 def show(arguments: argparse.Namespace) -> int:
     """Draw axial, coronal and sagittal views of a series into a PNG."""
     volume = sansfilm.open(arguments.archive)[arguments.series]
-    figure = volume.show(parse_window(arguments.window), level=arguments.level)
+    at = dict(parse_place(text) for text in arguments.at)
+    figure = volume.show(parse_window(arguments.window), level=arguments.level, **at)
     save_figure(figure, arguments.output)
     print(arguments.output)
     return 0
@@ -111,6 +118,20 @@ def parse_window(text: str | None) -> Any:
     except ValueError as exc:
         raise OptionError(f"a window is a name or CENTER,WIDTH, got {text!r}") from exc
     return center, width
+
+
+def parse_place(text: str) -> tuple[str, int]:
+    """Return the axis and the index of AXIS=INDEX.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    """
+    axis, _, place = text.partition("=")
+    if not axis or not place.isdecimal():
+        raise OptionError(f"a place is AXIS=INDEX such as t=3, got {text!r}")
+    return axis, int(place)
 
 
 def save_figure(figure: Any, path: str) -> None:

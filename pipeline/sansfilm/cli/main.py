@@ -109,6 +109,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="a preset such as lung, or two numbers; default: the series' own",
     )
     show.add_argument("--level", type=int, metavar="N", help="0 is full resolution")
+    show.add_argument(
+        "--at",
+        metavar="AXIS=INDEX",
+        action="append",
+        default=[],
+        help="place along a further axis, counted from 0, such as t=3; default: 0",
+    )
 
     doctor = add("doctor", commands.doctor)
     demo = add("demo", commands.demo)

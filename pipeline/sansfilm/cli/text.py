@@ -1,11 +1,12 @@
 """Reports, volumes and series in words for people."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sansfilm.errors import DESCRIPTIONS
 from sansfilm.model import Report
+from sansfilm.view.axis_values import listing, shortened
 from sansfilm.view.volume import Volume
 
 
@@ -33,6 +34,10 @@ def print_report(report: Report) -> None:
             print(f"         {_printable(problem.uri)}: {problem.message}")
         if count > 3:
             print(f"         and {count - 3} more: see --json")
+    if report.objects:
+        kinds = Counter(found.modality or "other" for found in report.objects)
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        print(f"{len(report.objects):6} objects without pixels, kept in the catalogue: {told}")
     frames, files = report.frames, report.files
     verb = "planned" if report.dry_run else "stored"
     print(
@@ -50,16 +55,20 @@ def print_info(volume: Volume) -> None:
         "study": own["study_uid"],
         "modality": own["modality"],
         "verdict": f"{own['verdict']['code']}: {own['verdict']['text']}",
+        "missing": _missing(own["missing"]),
+        "axes": ", ".join(volume.axes),
+        **{f"axis {name}": listing(entry) for name, entry in own["axes_values"].items()},
         "orientation": ", ".join(own["orientation"]) or "unknown",
-        "spacing": _numbers(own["spacing_mm"]) + " mm",
+        "spacing": _numbers(own["spacing_mm"]),
         "values": _values(own),
         "windows": "; ".join(f"C {w['center']:g} W {w['width']:g} {w['explanation']}".rstrip()
                              for w in own["windows"]) or "none",
-        "padding": "none" if own["padding"] is None else _numbers(own["padding"]),
+        "padding": _padding(own["padding"]),
         "lossy": "yes" if own["lossy"]["is_lossy"] else "no",
         "decoded by": ", ".join(f"{syntax}: {', '.join(names)}"
                                 for syntax, names in own["decoders"].items()),
         "frames": str(own["frames"]),
+        "notes": " ".join(own["notes"]) or "none",
     }  # fmt: skip
     for name, text in lines.items():
         print(f"{name:12} {text}")
@@ -67,13 +76,52 @@ def print_info(volume: Volume) -> None:
         shape = " x ".join(str(size) for size in level.shape)
         shards = " x ".join(str(size) for size in level.shards or ())
         print(f"level {number:<6} {shape} {level.dtype}, shards of {shards}")
+    print("numbers      behind the verdict")
     for name, value in own["verdict"]["numbers"].items():
-        print(f"  {name:22} {value}")
+        print(f"  {name:22} {_found(name, value)}")
     if own["affine_lps"]:
         print("affine_lps   index (z, y, x, 1) -> mm (x, y, z, 1)")
         for row in own["affine_lps"]:
             print("  " + "  ".join(f"{value:12.6g}" for value in row))
     print()
+
+
+def _missing(indices: Sequence[Any]) -> str:
+    """Return how many frames are missing and where: indices as in `missing`, runs shortened."""
+    if not indices:
+        return "none"
+    if isinstance(indices[0], Sequence):
+        words = [f"({', '.join(str(part) for part in index)})" for index in indices]
+    else:
+        words = _runs(indices)
+    frames = "1 frame" if len(indices) == 1 else f"{len(indices)} frames"
+    return f"{frames}, at index {shortened(words, 8)}"
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """Join neighbours: 3, 7-9."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+
+
+def _found(name: str, value: Any) -> str:
+    """Return a number behind a verdict, or several of them in one line."""
+    if name == "missing" and not isinstance(value, int):
+        return _missing(value)
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{part} ({_found(part, inner)})" if isinstance(inner, Mapping)
+            else f"{part} {_found(part, inner)}"
+            for part, inner in value.items()
+        )  # fmt: skip
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _values(own: Mapping[str, Any]) -> str:
@@ -85,8 +133,17 @@ def _values(own: Mapping[str, Any]) -> str:
     return f"{state} ({unit}), slope {rescale['slope']:g}, intercept {rescale['intercept']:g}"
 
 
-def _numbers(values: Any) -> str:
-    return " x ".join("-" if value is None else f"{value:.6g}" for value in values)
+def _numbers(values: Sequence[float | None]) -> str:
+    if not any(values):
+        return "unknown"
+    return " x ".join("-" if value is None else f"{value:.6g}" for value in values) + " mm"
+
+
+def _padding(ends: Sequence[float] | None) -> str:
+    if ends is None:
+        return "none"
+    words = dict.fromkeys(f"{end:.10g}" for end in ends)
+    return " to ".join(words)
 
 
 def _printable(uri: str) -> str:

@@ -10,6 +10,16 @@ from sansfilm.view.volume import Volume
 if TYPE_CHECKING:
     import pandas as pd
 
+_LENGTHS = ("spacing_min_mm", "spacing_max_mm", "shear_deg")
+"""Columns of numbers that single images and those without a place do not have."""
+_COLUMNS = (
+    "series_uid", "study_uid", "volume_id", "key", "patient_key", "modality", "body_part",
+    "study_date", "verdict", "verdict_text", *_LENGTHS, "missing", "duplicates", "axes", "shape",
+    "dtype", "spacing_mm", "affine_lps", "levels", "frames", "transfer_syntaxes", "is_lossy",
+    "supersedes", "superseded_by", "uri", "committed_at",
+)  # fmt: skip
+"""Columns of an archive without volumes, so that a question has the answer none."""
+
 Rows = Callable[[], Sequence[Mapping[str, Any]]]
 
 
@@ -20,12 +30,13 @@ class Archive:
     ----------
     target
         Where its objects are.
-    rows, problems : callable
-        Read the catalogue's rows of current volumes and of problems.
+    rows, problems, objects : callable
+        Read the catalogue's rows of current volumes, of problems, and of instances without pixels.
     """
 
-    def __init__(self, target: Objects, rows: Rows, problems: Rows) -> None:
-        self._target, self._rows, self._problems = target, rows, problems
+    def __init__(self, target: Objects, rows: Rows, problems: Rows, objects: Rows) -> None:
+        self._target, self._rows = target, rows
+        self._problems, self._objects = problems, objects
 
     @property
     def url(self) -> str:
@@ -38,10 +49,15 @@ class Archive:
 
     @property
     def volumes(self) -> "pd.DataFrame":
-        """One row per current volume: what it is, where, and its verdict."""
+        """One row per current volume: what it is, where, its verdict and the numbers behind it.
+
+        To be asked as any table: ``archive.volumes.query("verdict == 'gapped' and missing > 2")``.
+        """
         import pandas as pd
 
-        return pd.DataFrame(self.rows())
+        rows = self.rows()
+        table = pd.DataFrame(rows, columns=None if rows else _COLUMNS)
+        return table.astype(dict.fromkeys(_LENGTHS, float))
 
     @property
     def problems(self) -> "pd.DataFrame":
@@ -50,6 +66,21 @@ class Archive:
 
         columns = ["uri", "stage", "code", "message", "series_uid", "frame", "frames"]
         return pd.DataFrame([dict(row) for row in self._problems()], columns=columns)
+
+    @property
+    def objects(self) -> "pd.DataFrame":
+        """What is no image, and the instances and series that it refers to.
+
+        Reports, key objects, presentation states, contours, plans, waveforms: where each file is,
+        by ``modality`` and ``sop_class_uid``.
+        """
+        import pandas as pd
+
+        columns = [
+            "uri", "sop_instance_uid", "sop_class_uid", "series_uid", "study_uid", "patient_key",
+            "modality", "referenced_series_uids", "referenced_sop_instance_uids", "sha256",
+        ]  # fmt: skip
+        return pd.DataFrame([dict(row) for row in self._objects()], columns=columns)
 
     def find(self, name: str) -> list[Volume]:
         """Return the volumes of a SeriesInstanceUID, or the one with a volume_id.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sansfilm.errors import MissingPackageError, OptionError
+from sansfilm.view.axis_values import time_step
 
 if TYPE_CHECKING:
     import nibabel
@@ -14,23 +15,31 @@ if TYPE_CHECKING:
 
 
 def to_nibabel(volume: "Volume", level: int) -> "nibabel.Nifti1Image":
-    """Return a NIfTI image: data (x, y, z), affine to RAS millimetres.
+    """Return a NIfTI image: data (x, y, z, further axes), affine to RAS millimetres.
 
     Raises
     ------
     MissingPackageError
         Without nibabel.
     OptionError
-        For images without a place in the patient.
+        For images without a place in the patient, uneven slices, and colour.
     """
     try:
         import nibabel
     except ImportError as exc:
         raise MissingPackageError("nibabel is needed: pip install 'sansfilm[nibabel]'") from exc
-    affine = _placed(volume, level)[:, [2, 1, 0, 3]]
+    affine = _placed(volume, level, "NIfTI")[:, [2, 1, 0, 3]]
     affine[:2] *= -1  # LPS to RAS
-    image = nibabel.Nifti1Image(_values(volume, level).T, affine)
-    image.header.set_xyzt_units("mm")
+    if "c" in volume.axes:
+        raise OptionError("NIfTI has no place for colour beside z: use to_xarray")
+    further = [axis for axis in volume.axes if axis not in "zyx"]
+    order = [volume.axes.index(axis) for axis in ("x", "y", "z", *further)]
+    image = nibabel.Nifti1Image(_values(volume, level).transpose(order), affine)
+    step = time_step(volume.attributes["axes_values"].get("t")) if "t" in further else None
+    image.header.set_xyzt_units("mm", "unknown" if step is None else "sec")
+    if further:  # t is the first of them
+        steps = [step or 0.0, *(0.0 for _ in further[1:])]
+        image.header.set_zooms((*image.header.get_zooms()[:3], *steps))
     return image
 
 
@@ -42,14 +51,20 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
     MissingPackageError
         Without SimpleITK.
     OptionError
-        For images without a place in the patient, and for sheared ones, which SimpleITK cannot
-        hold.
+        For images without a place in the patient, uneven slices, more than three dimensions,
+        and shear, which SimpleITK cannot hold.
     """
     try:
         import SimpleITK
     except ImportError as exc:
         raise MissingPackageError("SimpleITK is needed: pip install 'sansfilm[sitk]'") from exc
-    affine = _placed(volume, level)[:, [2, 1, 0, 3]]
+    affine = _placed(volume, level, "SimpleITK")[:, [2, 1, 0, 3]]
+    if volume.axes != ("z", "y", "x"):
+        first = next(axis for axis in volume.axes if axis not in "zyx")
+        raise OptionError(
+            f"only (z, y, x) becomes a SimpleITK image, this is ({', '.join(volume.axes)}): "
+            f"take one of them with Volume.to_xarray().isel({first}=0)"
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / spacing
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
@@ -61,10 +76,15 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
     return image
 
 
-def _placed(volume: "Volume", level: int) -> np.ndarray:
+def _placed(volume: "Volume", level: int, package: str) -> np.ndarray:
     affine = volume.affine(level)
     if affine is None:
         raise OptionError("these images have no place in the patient: use to_xarray")
+    if "z" in volume.attributes["axes_values"]:
+        raise OptionError(
+            f"{package} has no place for slices at uneven distances: use to_xarray, "
+            "whose z says where each one is"
+        )
     return affine
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def header_bytes(volume: "Volume", frame: int) -> bytes:
-    """Return an instance's bytes up to Pixel Data and any after it; a deflated one inflated.
+    """Return the bytes of a frame's instance up to Pixel Data and any after it; never deflated.
 
     Raises
     ------
@@ -33,9 +33,11 @@ def header_bytes(volume: "Volume", frame: int) -> bytes:
 
 def headers(volume: "Volume") -> list[pydicom.Dataset]:
     """See Volume.headers."""
+    table = volume.frames
+    first = ~table["sop_instance_uid"].duplicated().to_numpy()
     return [
-        _dataset(header_bytes(volume, frame), syntax)
-        for frame, syntax in enumerate(volume.frames["transfer_syntax"])
+        _dataset(header_bytes(volume, int(frame)), table["transfer_syntax"].iloc[frame])
+        for frame in np.flatnonzero(first)
     ]
 
 

@@ -1,11 +1,14 @@
 """A level as an xarray DataArray: lazy, named axes, millimetres. The one use of Dask in view."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+
+from sansfilm.view.axis_values import axis_coordinates
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -21,28 +24,46 @@ def to_xarray(volume: "Volume", level: int) -> xr.DataArray:
     rescale = volume.attributes["rescale"]
     if not rescale["applied"]:
         lazy = lazy * rescale["slope"] + rescale["intercept"]
-    names = volume.axes
-    scale, translation = (
-        step[kind]
-        for step, kind in zip(
-            volume.ome["multiscales"][0]["datasets"][level]["coordinateTransformations"],
-            ("scale", "translation"),
-            strict=True,
-        )
-    )
-    placed = dict(zip(names, volume.spacing_mm, strict=True))
-    coordinates = {}
-    for name, size, step, first in zip(names, array.shape, scale, translation, strict=True):
-        unit = {"units": "mm"} if placed[name] is not None else {}
-        coordinates[name] = (name, first + step * np.arange(size), unit)
-    affine = volume.affine(level)
+    coordinates = _coordinates(volume, level, array.shape)
+    name = volume.modality or None
+    return xr.DataArray(lazy, coordinates, volume.axes, name, _attributes(volume, level))
+
+
+def _coordinates(volume: "Volume", level: int, shape: tuple[int, ...]) -> dict[Hashable, Any]:
+    transformations = volume.ome["multiscales"][0]["datasets"][level]["coordinateTransformations"]
+    scale, translation = transformations[0]["scale"], transformations[1]["translation"]
+    given = volume.attributes["axes_values"]
+    found: dict[Hashable, Any] = {}
+    for number, (axis, size) in enumerate(zip(volume.axes, shape, strict=True)):
+        if axis == "c":
+            labels = [channel["label"] for channel in volume.ome["omero"]["channels"]]
+            found[axis] = (axis, labels)
+        elif axis in "yx" or (axis == "z" and axis not in given):
+            unit = {} if volume.spacing_mm[number] is None else {"units": "mm"}
+            places = translation[number] + scale[number] * np.arange(size)
+            found[axis] = (axis, places, unit)
+        elif axis == "z":  # uneven: never reduced, so the same on every level
+            found[axis] = (axis, np.array(given[axis]["values"]), {"units": given[axis]["unit"]})
+        else:
+            for name, (values, unit) in axis_coordinates(axis, size, given.get(axis)).items():
+                found[name] = (axis, values, unit)
+    return found
+
+
+def _attributes(volume: "Volume", level: int) -> dict[str, Any]:
+    own, affine = volume.attributes, volume.affine(level)
     attributes = {
         "units": volume.unit,
         "modality": volume.modality,
         "verdict": volume.verdict.code,
         "affine_lps": None if affine is None else affine.tolist(),
-        "orientation": volume.attributes["orientation"],
+        "orientation": own["orientation"],
         "series_uid": volume.series_uid,
         "volume_id": volume.volume_id,
     }
-    return xr.DataArray(lazy, coordinates, names, volume.modality or None, attributes)
+    if own["missing"]:
+        padding, rescale = np.array(own["padding"]), own["rescale"]
+        if not rescale["applied"]:
+            padding = np.sort(padding * rescale["slope"] + rescale["intercept"])
+        attributes |= {"missing": own["missing"], "padding": padding.tolist()}
+    return attributes

@@ -105,14 +105,20 @@ class Volume:
     def affine_lps(self) -> np.ndarray | None:
         """Index (z, y, x, 1) -> millimetres (x, y, z, 1) in DICOM's LPS frame; shape (4, 4).
 
-        None for images without a place in the patient.
+        The same for every time, channel, ... . None for images without a place in the patient.
+        Of unevenly spaced slices (verdict ``variable``) it holds on the whole only:
+        `to_xarray` says where each one is.
         """
         affine = self.attributes["affine_lps"]
         return None if affine is None else np.array(affine)
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the array axes: (z, y, x), or (i, y, x) without a place in the patient."""
+        """Names of the array axes: (z, y, x), or (i, y, x) without a place in the patient.
+
+        Before these ``t`` (time), one axis of what else frames differ in (``b``, ``echo``, ...)
+        and, in colour, ``c``; the frames of a cine are (t, y, x).
+        """
         return tuple(axis["name"] for axis in self.ome["multiscales"][0]["axes"])
 
     @property
@@ -125,7 +131,7 @@ class Volume:
         affine = self.affine_lps
         if affine is None:
             return None
-        factors = self.factors(level)
+        factors = self.factors(level)[[self.axes.index(axis) for axis in "zyx"]]
         scaled = affine.copy()
         scaled[:3, :3] = affine[:3, :3] * factors
         scaled[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((factors - 1) / 2)
@@ -174,9 +180,13 @@ class Volume:
     def to_xarray(self, level: int = 0) -> "xr.DataArray":
         """Return a level as a lazy DataArray of modality values.
 
-        Dimensions (z, y, x), or (i, y, x) without a place in the patient. Coordinates in mm:
-        the position along each array axis, as in the OME-Zarr metadata; ``attrs`` has the
-        affine to patient coordinates, unit, verdict and UIDs.
+        Dimensions as in `axes`. Coordinates of z, y and x in mm: the position along each array
+        axis, as in the OME-Zarr metadata; of unevenly spaced slices the true ones. Along ``t``
+        seconds after the first where a time was measured, else the values that tell its frames
+        apart, with their unit; ``c`` is red, green, blue. Where several attributes share an axis
+        it is numbered, and each is a coordinate of its own, by DICOM keyword. ``attrs`` has the
+        affine to patient coordinates, unit, verdict and UIDs; of volumes with missing frames
+        their indices (``missing``) and what they hold (``padding``).
         """
         from sansfilm.view.labelled import to_xarray
 
@@ -184,6 +194,8 @@ class Volume:
 
     def window(self, window: Any = None, *, level: int = 0) -> np.ndarray:
         """Return a level as a picture: uint8, same shape, windowed, MONOCHROME1 inverted.
+
+        Colour has no window: it is returned as it is, in 8 bits.
 
         Parameters
         ----------
@@ -195,42 +207,80 @@ class Volume:
         Raises
         ------
         OptionError
-            If there is no such preset, or the width is below 1.
+            If there is no such preset, the width is below 1, or the images are in colour.
         """
         from sansfilm.view.windows import apply_window
 
         return apply_window(self, window, level)
 
-    def show(self, window: Any = None, *, level: int | None = None) -> "Figure":
+    def show(self, window: Any = None, *, level: int | None = None, **at: int) -> "Figure":
         """Return a figure of axial, coronal and sagittal views through the middle.
 
-        Orientation letters are on the edges, the aspect is that of the patient. Not for
-        clinical use.
+        Orientation letters are on the edges, the aspect is that of the patient. Of images
+        without a place there: the first, the middle and the last. Not for clinical use.
+
+        Parameters
+        ----------
+        window
+            As in `window`.
+        level : int, optional
+            The first one that is not too large for a screen, unless it is given.
+        **at : int
+            Index along further axes, such as ``t=3`` or ``b=1``; 0 where none is given. The
+            title says which.
+
+        Raises
+        ------
+        OptionError
+            If there is no such window, level, axis or index.
         """
         from sansfilm.view.show import show
 
-        return show(self, window, level)
+        return show(self, window, level, at)
 
     def header_bytes(self, frame: int) -> bytes:
-        """Return one instance's bytes outside Pixel Data, as they came from the hospital."""
+        """Return the bytes outside Pixel Data of a frame's instance, as the hospital sent them.
+
+        `frame` is a row of `frames`. The frames of a multi-frame instance share one header.
+        """
         from sansfilm.view.headers import header_bytes
 
         return header_bytes(self, frame)
 
     def headers(self) -> "list[pydicom.Dataset]":
-        """Return the dataset of each frame's instance without Pixel Data, in frame order."""
+        """Return the dataset of each instance without Pixel Data, in the order of its first frame.
+
+        One for each SOP Instance: of a multi-frame instance there is one for all its frames.
+        """
         from sansfilm.view.headers import headers
 
         return headers(self)
 
     def to_nibabel(self, level: int = 0) -> "nibabel.Nifti1Image":
-        """Return a NIfTI image of modality values, RAS affine; needs nibabel."""
+        """Return a NIfTI image of modality values, RAS affine; needs nibabel.
+
+        Data (x, y, z), then t or whatever else the further axes are. The time step is 0 where
+        it is unknown or not always the same. Missing slices hold padding.
+
+        Raises
+        ------
+        OptionError
+            For what NIfTI has no place: uneven slices, colour, images without a place in the
+            patient.
+        """
         from sansfilm.view.exits import to_nibabel
 
         return to_nibabel(self, level)
 
     def to_sitk(self, level: int = 0) -> "SimpleITK.Image":
-        """Return a SimpleITK image of modality values, LPS; needs SimpleITK."""
+        """Return a SimpleITK image (x, y, z) of modality values, LPS; needs SimpleITK.
+
+        Raises
+        ------
+        OptionError
+            For what it has no place: shear, uneven slices, more than three dimensions, images
+            without a place in the patient.
+        """
         from sansfilm.view.exits import to_sitk
 
         return to_sitk(self, level)

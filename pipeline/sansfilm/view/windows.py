@@ -1,5 +1,6 @@
 """Named windows, the series' own, and the picture they make of a level."""
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,17 @@ _FUNCTIONS = {
 
 
 def choose_window(volume: "Volume", window: Any) -> tuple[float, float, str] | None:
-    """Return (center, width, VOI LUT Function), or None where nothing says which.
+    """Return (center, width, VOI LUT Function), or None where nothing says which, and for colour.
 
     Raises
     ------
     OptionError
-        If there is no such preset, or it is not a window.
+        If there is no such preset, it is not a window, or the images are in colour.
     """
+    if "c" in volume.axes:
+        if window is not None:
+            raise OptionError("a window is for grey values, and these images are in colour")
+        return None
     own = volume.attributes["windows"]
     if window is None:
         if not own:
@@ -58,14 +63,18 @@ def apply_window(volume: "Volume", window: Any, level: int) -> np.ndarray:
     volume.factors(level)  # checks the level
     array = volume.levels[level]
     chosen = choose_window(volume, window)
-    if chosen is None:
-        chosen = full_range(volume)
     picture = np.empty(array.shape, np.uint8)
-    depth = array.chunks[0]
-    for start in range(0, array.shape[0], depth):
-        planes = np.asarray(array[start : start + depth])
-        for shown, plane in zip(picture[start:], planes, strict=False):
-            shown[...] = to_picture(volume, plane, chosen)
+    steps = [
+        range(0, size, chunk)
+        for size, chunk in zip(array.shape[:-2], array.chunks[:-2], strict=True)
+    ]
+    for starts in product(*steps):
+        block = tuple(
+            slice(start, start + chunk) for start, chunk in zip(starts, array.chunks, strict=False)
+        )
+        planes, shown = np.asarray(array[block]), picture[block]
+        for place in np.ndindex(planes.shape[:-2]):
+            shown[place] = to_picture(volume, planes[place], chosen)
     return picture
 
 
@@ -80,26 +89,39 @@ def full_range(volume: "Volume") -> tuple[float, float, str]:
 
 
 def to_picture(
-    volume: "Volume", values: np.ndarray, window: tuple[float, float, str]
+    volume: "Volume", values: np.ndarray, window: tuple[float, float, str] | None
 ) -> np.ndarray:
     """Return level values as uint8: rescaled if need be, windowed, MONOCHROME1 inverted.
+
+    Without a window from the darkest to the brightest value of the volume; colour as it is.
 
     Raises
     ------
     OptionError
         If the window's width is too small (PS3.3 C.11.2.1.2: at least 1 for LINEAR).
     """
+    if "c" in volume.axes:
+        return _eight_bits(values, int(volume.attributes["bits_stored"]))
     rescale = volume.attributes["rescale"]
-    modality = values.astype(np.float32)
-    if not rescale["applied"]:
-        modality = modality * np.float32(rescale["slope"]) + np.float32(rescale["intercept"])
-    center, width, function = window
+    center, width, function = window or full_range(volume)
     apply = _FUNCTIONS.get(function, kernels.window_linear)
-    try:
-        shown = apply(modality, center=center, width=width)
-    except ValueError as exc:
-        raise OptionError(str(exc)) from exc
+    with np.errstate(over="ignore"):  # missing frames may hold the lowest double
+        modality = values.astype(np.float32)
+        if not rescale["applied"]:
+            modality = modality * np.float32(rescale["slope"]) + np.float32(rescale["intercept"])
+        try:
+            shown = apply(modality, center=center, width=width)
+        except ValueError as exc:
+            raise OptionError(str(exc)) from exc
     picture: np.ndarray = np.floor(np.nan_to_num(shown) + 0.5).astype(np.uint8)
     if volume.attributes["photometric"] == "MONOCHROME1":
         np.subtract(255, picture, out=picture)
     return picture
+
+
+def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Return samples of colour as uint8; palettes of 8 bit pixels may have 16 bit colours."""
+    if values.dtype.itemsize == 1:
+        return values.astype(np.uint8)
+    largest = 2**bits - 1 if bits > 8 else np.iinfo(values.dtype).max
+    return np.asarray(np.floor(np.clip(values / largest, 0, 1) * 255 + 0.5).astype(np.uint8))
