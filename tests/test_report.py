@@ -70,7 +70,7 @@ def ledger(plan, slabs):
     """Give books in which the headers are read and the volume is planned."""
     ledger = Ledger("archive", Told())
     files = ledger.files([FileRef(header.uri, header.size) for header in plan.frames], [])
-    assert ledger.headers([Outcome(files, list(plan.frames))]) == list(plan.frames)
+    assert ledger.frames([Outcome(files, [[frame] for frame in plan.frames])]) == list(plan.frames)
     assert ledger.plans([plan], [], 0) == [plan]
     ledger.start(slabs, 1, [])
     return ledger
@@ -79,7 +79,7 @@ def ledger(plan, slabs):
 def done(slab, bad=()):
     """Make the result of a slab some of whose frames failed."""
     frames = tuple(
-        FrameResult(header.sop_instance_uid, "", "", Problem(
+        FrameResult(header.sop_instance_uid, 1, "", "", Problem(
             header.uri, "decode", ProblemCode.DECODE_FAILED, "why", header.series_uid, None, 1
         ) if number in bad else None)
         for number, header in enumerate(slab.frames)
@@ -142,8 +142,8 @@ def test_headers_that_did_not_come_home_are_a_problem_per_file(plan):
     ledger = Ledger("", Told())
     files = [FileRef(f"{number}.dcm", 1) for number in range(5)]
     ledger.files(files, [])
-    headers = ledger.headers([
-        Outcome(files[:3], list(plan.frames[:3])),
+    headers = ledger.frames([
+        Outcome(files[:3], [[frame] for frame in plan.frames[:3]]),
         Outcome(files[3:], error=MemoryError("ZZPHI")),
     ])  # fmt: skip
     assert len(headers) == 3
@@ -154,7 +154,7 @@ def test_headers_that_did_not_come_home_are_a_problem_per_file(plan):
 
 def test_volumes_that_are_there_count_as_stored(plan):
     ledger = Ledger("", Told())
-    ledger.headers([Outcome((), list(plan.frames))])
+    ledger.frames([Outcome((), [[frame] for frame in plan.frames])])
     ledger.plans([plan], [], 0)
     ledger.start([], 1, [plan])
     report = ledger.close([])
@@ -169,7 +169,8 @@ def test_copies_of_an_instance_are_one_frame_and_refused_ones_are_counted(plan):
     ledger = Ledger("", Told())
     refused = Problem("x", "headers", ProblemCode.UNSUPPORTED_PIXELS, "why", frames=7)
     stranger = Problem("y", "headers", ProblemCode.NOT_DICOM, "why")
-    found = ledger.headers([Outcome((), [*plan.frames, plan.frames[0], refused, stranger])])
+    read = [[frame] for frame in (*plan.frames, plan.frames[0])]
+    found = ledger.frames([Outcome((), [*read, refused, stranger])])
     assert len(found) == 11
     assert ledger.report.files == {
         "seen": 0,
