@@ -1,7 +1,6 @@
 """Functional groups against the classic twin, pydicom and highdicom."""
 
 import contextlib
-import gc
 import warnings
 from datetime import UTC, datetime
 from io import BytesIO
@@ -195,8 +194,6 @@ def check_against_highdicom(path) -> int:
         with contextlib.suppress(AttributeError, RuntimeError, ValueError):  # what it cannot read
             image = highdicom.imread(BytesIO(path.read_bytes()))
             geometry = image.get_volume_geometry(allow_duplicate_positions=True)
-        image = None
-        gc.collect()  # its databases warn when they are dropped
     if geometry is None:
         return 0
     found = facts_of(path.read_bytes())
