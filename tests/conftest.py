@@ -1,10 +1,16 @@
-"""Where the data of the tests is."""
+"""Where the data of the tests is, and what several folders of tests share."""
 
 import contextlib
 import os
 from pathlib import Path
 
 import pytest
+
+from sansfilm.convert import convert
+from sansfilm.options import Options
+from sansfilm.progress import Progress
+from sansfilm.report import Ledger
+from sansfilm.store.memory import MemoryTarget
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,3 +60,17 @@ def without_root():
             os.seteuid(0)
 
     return drop
+
+
+@pytest.fixture
+def plan_of():
+    """Give a function that plans the one volume of a folder."""
+
+    def plan(folder, options=None):
+        ledger = Ledger("", Progress(), dry_run=True)
+        (found,) = convert(
+            [str(folder)], MemoryTarget(), options or Options(), ledger, {}, dry_run=True
+        )
+        return found
+
+    return plan
