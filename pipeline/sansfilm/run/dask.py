@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Self
 
+import dask
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.addressing import get_address_host_port
+from distributed.scheduler import KilledWorker
 
 from sansfilm.errors import SansfilmError, TargetError
 from sansfilm.model import Map
@@ -37,8 +39,10 @@ class DaskRunner:
     @classmethod
     def local(cls, workers: int) -> Self:
         """Start a cluster of single-threaded, spawned processes on the loopback interface."""
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
-                               dashboard_address="127.0.0.1:0")  # fmt: skip
+        # A task is suspected after two lost workers, not four: see `run`.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
+                                   dashboard_address="127.0.0.1:0")  # fmt: skip
         client = Client(cluster)
         return cls(client, (cluster, client))
 
@@ -59,28 +63,37 @@ class DaskRunner:
         return cls(client, (client,))
 
     def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
-        """See Runner.run."""
+        """See Runner.run.
+
+        The scheduler blames a worker's death on every task that was sent to it. What it gives up
+        is tried again at the end, alone, so that only the task that kills fails.
+        """
         source = iter(tasks)
         doing: dict[Future[Outcome], Any] = {}
         queue = as_completed(loop=self._client.loop)
+        suspects: list[Any] = []
+
+        def submit(task: Any) -> Future[Outcome]:
+            future = self._client.submit(attempt, function, task, pure=False)
+            doing[future] = task
+            return future
 
         def refill() -> None:
             for task in islice(source, max(0, self.ahead * self._workers() - len(doing))):
-                future = self._client.submit(attempt, function, task, pure=False)
-                doing[future] = task
-                queue.add(future)
+                queue.add(submit(task))
 
         try:
             refill()
             for future in queue:
-                task, error = doing.pop(future), future.exception()
-                if isinstance(error, SansfilmError):
-                    raise error
-                if future.cancelled():
-                    raise TargetError("the Dask scheduler is gone", "run the same command again")
+                task, outcome = doing[future], _outcome(doing, future)
                 refill()
-                # KilledWorker and its like: the task never came home
-                yield Outcome(task, error=error) if error else future.result()
+                if isinstance(outcome.error, KilledWorker):
+                    suspects.append(task)
+                else:
+                    yield outcome
+            for task in suspects:
+                future = submit(task)
+                yield _outcome(doing, future)
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(doing), force=True)
@@ -98,3 +111,20 @@ class DaskRunner:
     def __exit__(self, *exc: object) -> None:
         for part in reversed(self._owned):
             part.close()
+
+
+def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outcome:
+    """Wait for a future and return what came of its task.
+
+    Raises
+    ------
+    SansfilmError
+        What the task raised on purpose; TargetError if the scheduler is gone.
+    """
+    error, task = future.exception(), doing.pop(future)
+    if isinstance(error, SansfilmError):
+        raise error
+    if future.cancelled():
+        raise TargetError("the Dask scheduler is gone", "run the same command again")
+    # KilledWorker and its like: the task never came home
+    return Outcome(task, error=error) if error else future.result()
