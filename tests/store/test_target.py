@@ -351,7 +351,7 @@ class TestFsspecWithFolders(Contract):
                 return path if path.startswith(str(tmp_path)) else f"{tmp_path}{path}"
 
         monkeypatch.setitem(_registry, "folders", Folders)
-        return lambda: open_target("folders:///root/archive")
+        return lambda: open_target("folders:///some/archive")
 
 
 class Broken(MemoryFileSystem):
