@@ -10,7 +10,6 @@
     ├── TargetError            (OSError)            the archive cannot be written
     ├── DeviceError            (RuntimeError)       a GPU was asked for and there is none
     ├── MissingPackageError    (ImportError)        an optional package is needed
-    ├── MissingCodecError      (RuntimeError)       no installed decoder for a transfer syntax
     ├── FrameDecodeError       (ValueError)         the codestream of one frame is bad
     ├── BadInstanceError       (ValueError)         one instance cannot be used (becomes a Problem)
     └── IntegrityError         (RuntimeError)       stored bytes are not what was committed
@@ -56,10 +55,6 @@ class DeviceError(SansfilmError, RuntimeError):
 
 class MissingPackageError(SansfilmError, ImportError):
     """An optional package is not installed; the message says which."""
-
-
-class MissingCodecError(SansfilmError, RuntimeError):
-    """No installed decoder reads this transfer syntax."""
 
 
 class FrameDecodeError(SansfilmError, ValueError):

@@ -255,8 +255,32 @@ class Labels:
         return "mode" if self.about.kind == "BINARY" else "mean"
 
 
+class _Cells:
+    """What a volume's plan and a slab's have in common: frames in the cells of an array."""
+
+    __slots__ = ()
+    axes: tuple[str, ...]
+    frames: tuple[Frame | None, ...]
+    labels: Labels | None
+
+    @property
+    def present(self) -> tuple[Frame, ...]:
+        """The frames that are there."""
+        return tuple(frame for frame in self.frames if frame is not None)
+
+    @property
+    def per_cell(self) -> int:
+        """How many entries of `frames` each cell has: one, but for segments painted together."""
+        return self.labels.per_cell if self.labels else 1
+
+    @property
+    def stack(self) -> int:
+        """Number of the axis that slabs cut."""
+        return stack_axis(self.axes)
+
+
 @dataclass(frozen=True, slots=True)
-class VolumePlan:
+class VolumePlan(_Cells):
     """One volume to be: its frames in index order and everything that decides its bytes.
 
     `frames` fill the array in C order over all axes before y, x, colour (c) apart; None where a
@@ -288,21 +312,6 @@ class VolumePlan:
         """Where the volume lies below the archive."""
         return f"series/{self.series_uid}/{self.volume_id}"
 
-    @property
-    def present(self) -> tuple[Frame, ...]:
-        """The frames that are there."""
-        return tuple(frame for frame in self.frames if frame is not None)
-
-    @property
-    def per_cell(self) -> int:
-        """How many entries of `frames` each cell has: one, but for segments painted together."""
-        return self.labels.per_cell if self.labels else 1
-
-    @property
-    def stack(self) -> int:
-        """Number of the axis that slabs cut."""
-        return stack_axis(self.axes)
-
     def index_of(self, cell: int) -> tuple[int, ...]:
         """Return the index of a frame along all axes other than c, y and x."""
         places = []
@@ -314,7 +323,7 @@ class VolumePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SlabPlan:
+class SlabPlan(_Cells):
     """One task: decode the frames of one shard along the stack axis and write all its levels.
 
     `volume` is the volume's key below the archive, `place` the slab's number along each axis.
@@ -336,21 +345,6 @@ class SlabPlan:
     compression_level: int
     prefer: tuple[str, ...]
     labels: Labels | None = None
-
-    @property
-    def present(self) -> tuple[Frame, ...]:
-        """The frames that are there."""
-        return tuple(frame for frame in self.frames if frame is not None)
-
-    @property
-    def per_cell(self) -> int:
-        """As of the volume's plan."""
-        return self.labels.per_cell if self.labels else 1
-
-    @property
-    def stack(self) -> int:
-        """Number of the axis that slabs cut."""
-        return stack_axis(self.axes)
 
     @property
     def owned(self) -> tuple[Frame, ...]:
