@@ -5,8 +5,13 @@ import sys
 import threading
 import time
 
+import imagecodecs
+import multiframe
+import numpy as np
 import psutil
+import pydicom
 import pytest
+import slides
 import synth
 
 MB = 10**6
@@ -30,6 +35,45 @@ def test_peak_memory_is_bounded(series, tmp_path, workers):
     peak = watch(process)
     assert process.returncode == 0
     assert peak < (workers or 1) * 350 * MB + 3 * SLAB, f"{peak / MB:.0f} MB"
+
+
+def test_peak_memory_of_a_slide(tmp_path):
+    """A level of 8192 x 8192 pixels of three samples is 201 MB, a slab 50 MB."""
+    made = slides.slide(tmp_path / "dicom", sizes=[(256, 256)], tile=(256, 256))
+    ds = pydicom.dcmread(made.paths[0])
+    frame = bytes(imagecodecs.jpeg8_encode(ds.pixel_array, 80))
+    ds.PhotometricInterpretation = "YBR_FULL_422"
+    ds.file_meta.TransferSyntaxUID = synth.JPEG_BASELINE
+    ds.TotalPixelMatrixRows = ds.TotalPixelMatrixColumns = 8192
+    ds.NumberOfFrames = 1024
+    del ds.PixelData
+    multiframe.write_encapsulated(ds, [frame] * 1024, made.paths[0])
+    assert peak_of(tmp_path) < 350 * MB + 3 * 4096 * 4096 * 3
+
+
+def test_peak_memory_of_a_long_multiframe(tmp_path):
+    """5,000 frames are 655 MB."""
+    (tmp_path / "dicom").mkdir()
+    path = tmp_path / "dicom" / "long.dcm"
+    picture = np.repeat(np.arange(256, dtype=np.uint16), 256).reshape(1, 256, 256)
+    multiframe.plain(path, picture, bits=12, transfer_syntax=synth.RLE)
+    ds = pydicom.dcmread(path)
+    frame = synth.encode(picture[0], synth.RLE, 12)
+    ds.NumberOfFrames = 5000
+    del ds.PixelData
+    multiframe.write_encapsulated(ds, [frame] * 5000, path)
+    assert peak_of(tmp_path) < 350 * MB + 3 * 64 * 256 * 256 * 2
+
+
+def peak_of(folder):
+    sources = str(folder / "dicom"), str(folder / "a")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sansfilm", "ingest", *sources, "--workers", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    peak = watch(process)
+    assert process.returncode == 0
+    return peak
 
 
 def watch(process):

@@ -13,9 +13,14 @@ from sansfilm.errors import Problem
 from sansfilm.frame_spec import FrameSpec as FrameSpec
 from sansfilm.frame_spec import Lut as Lut
 from sansfilm.frame_spec import shared_lut as shared_lut
+from sansfilm.slide import Matrix as Matrix
+from sansfilm.slide import PixelMatrix as PixelMatrix
+from sansfilm.slide import Placed as Placed
+from sansfilm.slide import Slide as Slide
+from sansfilm.slide import SlideLevel as SlideLevel
+from sansfilm.slide import Tile as Tile
 
 Vector = tuple[float, float, float]
-Matrix = tuple[tuple[float, ...], ...]
 
 HEADER_CHUNK = 2**20
 """Bytes in one chunk of ``dicom/headers``."""
@@ -165,6 +170,7 @@ class Frame:
     axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
     segmentation: Segmentation | None = None
+    tile: Tile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,13 +222,16 @@ class Rescale:
 
 @dataclass(frozen=True, slots=True)
 class LevelPlan:
-    """One resolution level: shapes in voxels, factors relative to level 0, per axis."""
+    """One resolution level: shapes in voxels, factors relative to level 0, per axis.
+
+    Factors are whole numbers but for those of the levels that a slide brings along.
+    """
 
     path: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
-    factors: tuple[int, ...]
+    factors: tuple[float, ...]
 
 
 def stack_axis(axes: Sequence[str]) -> int:
@@ -284,10 +293,10 @@ class VolumePlan(_Cells):
     """One volume to be: its frames in index order and everything that decides its bytes.
 
     `frames` fill the array in C order over all axes before y, x, colour (c) apart; None where a
-    frame is missing. The stack axis is the one that slabs cut: z, or else the last before c and
-    y. `orientation` says where z, y and x point, in the words of OME-NGFF RFC-4; it is empty for
-    images without a place in the patient. `axes_values` has the values along axes that are not
-    plain multiples of a spacing.
+    frame is missing. Those of a `slide` are tiles of its levels instead. The stack axis is the one
+    that slabs cut: z, or else the last before c and y. `orientation` says where z, y and x point,
+    in the words of OME-NGFF RFC-4; it is empty for images without a place in the patient.
+    `axes_values` has the values along axes that are not plain multiples of a spacing.
     """
 
     volume_id: str
@@ -306,6 +315,7 @@ class VolumePlan(_Cells):
     axes_values: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     labels: Labels | None = None
+    slide: Slide | None = None
 
     @property
     def key(self) -> str:
@@ -313,7 +323,13 @@ class VolumePlan(_Cells):
         return f"series/{self.series_uid}/{self.volume_id}"
 
     def index_of(self, cell: int) -> tuple[int, ...]:
-        """Return the index of a frame along all axes other than c, y and x."""
+        """Return the index of a frame along all axes other than c, y and x.
+
+        Of a tile with the row and the column of its first pixel, in its level.
+        """
+        if self.slide is not None and (frame := self.frames[cell]) is not None:
+            assert frame.tile is not None
+            return self.slide.index_of(frame.tile)
         places = []
         for axis, size in reversed(tuple(zip(self.axes, self.shape, strict=True))):
             if axis not in "cyx":
@@ -345,6 +361,7 @@ class SlabPlan(_Cells):
     compression_level: int
     prefer: tuple[str, ...]
     labels: Labels | None = None
+    placed: Placed | None = None
 
     @property
     def owned(self) -> tuple[Frame, ...]:

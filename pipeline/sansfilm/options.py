@@ -21,6 +21,8 @@ class Budgets:
     """Rows x Columns of one frame: 16384 x 16384."""
     frames: int = 1_000_000
     """Number of Frames of one instance."""
+    matrix_pixels: int = 2**38
+    """Total Pixel Matrix Rows x Columns: 524288 x 524288."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -116,17 +116,23 @@ class Ledger:
         if len(results) < len(slabs):
             return None
         del self._slabs[slab.volume], self._results[slab.volume]
-        failed = [f.problem for r in results.values() for f in r.frames if f.problem]
+        done = [
+            (frame, outcome)
+            for index, part in slabs.items()
+            for frame, outcome in zip(part.present, results[index].frames, strict=True)
+        ]
+        # a large tile may be in several slabs: it is one frame
+        failed = {(f.sop_instance_uid, f.number): o.problem for f, o in done if o.problem}
         if not failed:
             return [results[index] for index in sorted(results)]
         message = f"{len(failed)} frames of the volume failed, so it was not stored"
-        self._add(failed)
-        self._add(
-            _frame_problem(frame, "assemble", ProblemCode.INCOMPLETE_VOLUME, message)
-            for index, part in slabs.items()
-            for frame, done in zip(part.present, results[index].frames, strict=True)
-            if not done.problem
-        )
+        lost = {
+            (frame.sop_instance_uid, frame.number): _frame_problem(
+                frame, "assemble", ProblemCode.INCOMPLETE_VOLUME, message
+            )
+            for frame, _ in done
+        }
+        self._add((lost | failed).values())
         return None
 
     def stored(self, plan: VolumePlan, written: int) -> None:

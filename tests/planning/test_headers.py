@@ -265,7 +265,6 @@ def test_a_header_without_end_is_not_read_to_its_end(tmp_path, read, monkeypatch
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, ProblemCode.BAD_VALUE),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.7"}, ProblemCode.UNSUPPORTED_OBJECT),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, ProblemCode.BAD_VALUE),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6"}, ProblemCode.UNSUPPORTED_OBJECT),
     ],
 )  # fmt: skip
 def test_unsupported(tmp_path, read, changes, expected):

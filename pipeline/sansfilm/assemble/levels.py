@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from sansfilm.assemble.tiles import plan_tile_slabs
 from sansfilm.model import HEADER_CHUNK, LevelPlan, SlabPlan, VolumePlan
 from sansfilm.options import Options, Storage
 
@@ -70,6 +71,9 @@ def plan_slabs(plan: VolumePlan, options: Options) -> Iterator[SlabPlan]:
     The headers that a slab keeps start on a chunk of ``dicom/headers`` of their own, so that its
     task writes whole chunks only.
     """
+    if plan.slide is not None:
+        yield from plan_tile_slabs(plan, plan.slide, options)
+        return
     levels = _levels_of(plan, options.storage)
     depth, height = levels[0].shards[plan.stack], plan.shape[plan.stack]
     chunk, kept = 0, set[str]()

@@ -70,6 +70,8 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     fill = plan.padding[0] if plan.padding else 0
     if plan.labels:
         planes[...] = 0
+    if plan.placed:
+        planes[...] = np.reshape(plan.placed.fill, (-1, 1, 1))
     present = []
     for place, frame in enumerate(plan.frames):
         if frame is None and plan.labels:
@@ -88,12 +90,15 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
         except BadInstanceError as exc:
             problem = _problem(frame, exc)
             return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
-        out = planes[place // plan.per_cell]
+        out = planes[place // plan.per_cell] if plan.placed is None else planes[0]
         if plan.labels:
             _draw(stored, frame, plan.labels, out)
             limits: tuple[float, float] | None = plan.labels.value_range
         else:
-            _put(stored, frame, plan, out)
+            inside = stored
+            if plan.placed:
+                out, inside = _lay(out, stored, plan.placed.corners[place])
+            _put(inside, frame, plan, out)
             limits = _limits(out, plan.padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
         return _Done(result, outside, limits, len(codestream) + len(outside), stored.nbytes)
@@ -117,10 +122,14 @@ def reduce_slab(plan: SlabPlan, block: np.ndarray) -> list[np.ndarray]:
     The slab's extent is divisible by the deepest factor, so no neighbour is needed.
     """
     outer = len(plan.axes) - len(_inner(plan))  # axes of extent 1, the first ones
-    factors = [level.factors[outer:] for level in plan.levels[1:]]
+    whole = plan.levels[0].factors
+    factors = [
+        [round(a / b) for a, b in zip(level.factors, whole, strict=True)][outer:]
+        for level in plan.levels[1:]
+    ]
     method: Any = plan.labels.method if plan.labels else "mean"
-    whole = block.reshape(block.shape[outer:])
-    smaller = pyramid(whole, factors, padding=plan.padding, method=method)
+    inner = block.reshape(block.shape[outer:])
+    smaller = pyramid(inner, factors, padding=plan.padding, method=method)
     return [block, *(part.reshape(block.shape[:outer] + part.shape) for part in smaller)]
 
 
@@ -130,10 +139,8 @@ def _inner(plan: SlabPlan) -> list[str]:
 
 def _block_shape(plan: SlabPlan) -> tuple[int, ...]:
     level = plan.levels[0]
-    return tuple(
-        len(plan.frames) // plan.per_cell if n == plan.stack else min(shard, size)
-        for n, (shard, size) in enumerate(zip(level.shards, level.shape, strict=True))
-    )
+    extents = zip(level.shards, level.shape, plan.place, strict=True)
+    return tuple(min(shard, size - at * shard) for shard, size, at in extents)
 
 
 def _planes(plan: SlabPlan, block: np.ndarray) -> np.ndarray:
@@ -164,6 +171,19 @@ def _put(stored: np.ndarray, frame: Frame, plan: SlabPlan, out: np.ndarray) -> N
                 out += frame.intercept
     else:
         rescale(stored, slope=frame.slope, intercept=frame.intercept, dtype=plan.dtype, out=out)
+
+
+def _lay(
+    out: np.ndarray, tile: np.ndarray, corner: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of a plane ([c,] y, x) that a tile covers, and the part of it inside."""
+    at: list[slice] = []
+    inside: list[slice] = []
+    for first, size, whole in zip(corner, tile.shape, out.shape[-2:], strict=False):
+        start, stop = max(first, 0), min(first + size, whole)
+        at.append(slice(start, stop))
+        inside.append(slice(start - first, stop - first))
+    return out[..., at[0], at[1]], tile[inside[0], inside[1]]
 
 
 def _draw(stored: np.ndarray, frame: Frame, labels: Labels, out: np.ndarray) -> None:

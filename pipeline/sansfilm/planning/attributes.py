@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 ATTRIBUTES: Mapping[str, tuple[int, str]] = {
     "ImageType": (0x00080008, "CS"),
+    "PyramidUID": (0x00080019, "UI"),
     "AcquisitionDate": (0x00080022, "DA"),
     "AcquisitionDateTime": (0x0008002A, "DT"),
     "AcquisitionTime": (0x00080032, "TM"),
@@ -196,8 +197,18 @@ ATTRIBUTES: Mapping[str, tuple[int, str]] = {
     "GEDirectionX": (0x001910BB, "DS"),
     "GEDirectionY": (0x001910BC, "DS"),
     "GEDirectionZ": (0x001910BD, "DS"),
+    "ConcatenationUID": (0x00209161, "UI"),
+    "ConcatenationFrameOffsetNumber": (0x00209228, "UL"),
+    "DimensionOrganizationType": (0x00209311, "CS"),
     "GEParameterCreator": (0x00430010, "LO"),
     "GEBValue": (0x00431039, "IS"),
+    "TotalPixelMatrixRows": (0x00480007, "UL"),
+    "TotalPixelMatrixOriginSequence": (0x00480008, "SQ"),
+    "RecommendedAbsentPixelCIELabValue": (0x00480015, "US"),
+    "ImageOrientationSlide": (0x00480102, "DS"),
+    "OpticalPathSequence": (0x00480105, "SQ"),
+    "NumberOfOpticalPaths": (0x00480302, "UL"),
+    "TotalPixelMatrixFocalPlanes": (0x00480303, "UL"),
     "PhilipsCreator": (0x20010010, "LO"),
     "PhilipsBValue": (0x20011003, "FL"),
 }

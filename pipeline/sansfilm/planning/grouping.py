@@ -12,6 +12,7 @@ from sansfilm.planning.axes import Dimensions, Refusal, plan_dimensions
 from sansfilm.planning.candidates import INSTANCE
 from sansfilm.planning.geometry import find_places, in_plane, lie_beside, place_slices
 from sansfilm.planning.segmentation import Pixels, plan_segmentation
+from sansfilm.planning.slides import plan_slides
 from sansfilm.planning.stacks import (
     Digest,
     is_placed,
@@ -54,7 +55,9 @@ def plan_volumes(
     unique = unique_instances(frames, digest)
     straight = without_crooked(unique.frames, options.tolerances.direction)
     planner = _Planner(options, digest)
-    stacks = split_stacks(straight.frames, options.tolerances.in_plane_mm)
+    tiles = [frame for frame in straight.frames if frame.tile]
+    others = [frame for frame in straight.frames if not frame.tile]
+    stacks = split_stacks(others, options.tolerances.in_plane_mm)
     for stack in stacks:
         if not stack[0].segmentation:
             planner.add(stack)
@@ -62,7 +65,8 @@ def plan_volumes(
         plan_segmentation(stack, planner.plans, options, pixels)
         for stack in stacks if stack[0].segmentation
     ]  # fmt: skip
-    plans = sorted(planner.plans + drawn, key=lambda plan: (plan.series_uid, plan.volume_id))
+    plans = planner.plans + plan_slides(tiles, options) + drawn
+    plans.sort(key=lambda plan: (plan.series_uid, plan.volume_id))
     return plans, unique.problems + straight.problems, unique.copies + planner.copies
 
 

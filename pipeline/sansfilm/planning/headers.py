@@ -17,13 +17,13 @@ from sansfilm.planning.items import Item
 from sansfilm.planning.pixel_format import read_format, read_level0_padding
 from sansfilm.planning.segments import SEGMENTATION, read_segmentation
 from sansfilm.planning.source import Source
+from sansfilm.planning.tiles import read_tiles
 from sansfilm.planning.values import is_uid
 
 WHOLE = 16 * 2**20
 """Files up to this size are read at once; of larger ones, a growing prefix."""
 _DERIVED = {
     "1.2.840.10008.5.1.4.1.1.66": "a segmentation of this kind, a registration or a surface",
-    "1.2.840.10008.5.1.4.1.1.77.1.6": "a whole-slide image",
 }
 _FACTS = tuple(field.name for field in fields(FrameFacts))
 
@@ -82,6 +82,8 @@ def _interpret(
     _refuse_unsupported(values, sop_class)
     spec = read_format(values, walked, syntax, budgets)
     facts = [_modality_values(each, spec) for each in frame_facts(buffer, walked, syntax, count)]
+    segmentation = read_segmentation(values)
+    tiles = [None] * count if segmentation else read_tiles(values, facts, spec, budgets)
     total = len(buffer) if prefix else source.size
     table = locate_frames(walked, spec, source, count, prefix, total, budgets)
     if table.header_length > budgets.header_bytes:
@@ -96,13 +98,14 @@ def _interpret(
         modality=values.code("Modality"), spec=spec, number=1, of=count,
         padding=read_level0_padding(values, spec), instance_number=values.integer("InstanceNumber"),
         lossy=read_lossy(values, syntax), identity=read_identity(values),
-        segmentation=read_segmentation(values),
+        segmentation=segmentation, tile=tiles[0],
         **_of_frame(table, 0, facts[0], spec),
     )  # fmt: skip
     rest = (
-        replace(base, number=number + 1, **_of_frame(table, number, facts[number], spec))
+        replace(base, number=number + 1, tile=tiles[number],
+                **_of_frame(table, number, facts[number], spec))
         for number in range(1, count)
-    )
+    )  # fmt: skip
     return [base, *rest]
 
 

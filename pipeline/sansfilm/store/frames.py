@@ -2,11 +2,12 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sansfilm.model import Frame, FrameResult, SlabPlan, SlabResult, VolumePlan
+from sansfilm.model import Frame, SlabPlan, SlabResult, VolumePlan
 
 _COLUMNS = {
     "index": pa.list_(pa.int64()),
@@ -32,7 +33,8 @@ def frames_table(
     """Return the Parquet file of a volume's frames, in the order of their index.
 
     Columns as in the public contract, then what the headers say of the acquisition, named by
-    DICOM keyword. Positions in mm (LPS); `pixel_digest` is the SHA-256 of the stored values,
+    DICOM keyword. Positions in mm (LPS; of tiles in the slide coordinate system, and their index
+    counts in the pixels of their ``level``); `pixel_digest` is the SHA-256 of the stored values,
     little endian, C order; `header_offset` and `header_length` are bytes in ``dicom/headers``.
     """
     done = {
@@ -45,14 +47,28 @@ def frames_table(
         for slab in slabs
         for frame, end in zip(slab.owned, slab.header_ends, strict=True)
     }
-    rows = [
-        _row(plan.index_of(cell // plan.per_cell), frame, kept[frame.sop_instance_uid],
-             done[frame.sop_instance_uid, frame.number])
-        for cell, frame in enumerate(plan.frames)
-        if frame is not None
-    ]  # fmt: skip
+    cells = [(cell, frame) for cell, frame in enumerate(plan.frames) if frame is not None]
+    outcomes = [done[frame.sop_instance_uid, frame.number] for _, frame in cells]
+    found: dict[str, list[Any]] = {
+        "index": [plan.index_of(cell // plan.per_cell) for cell, _ in cells],
+        "sop_instance_uid": [frame.sop_instance_uid for _, frame in cells],
+        "frame_number": [frame.number for _, frame in cells],
+        "source_uri": [frame.uri for _, frame in cells],
+        "position": [_position(plan, cell, frame) for cell, frame in cells],
+        "slope": [frame.slope for _, frame in cells],
+        "intercept": [frame.intercept for _, frame in cells],
+        "window_center": [[window.center for window in frame.windows] for _, frame in cells],
+        "window_width": [[window.width for window in frame.windows] for _, frame in cells],
+        "header_offset": [kept[frame.sop_instance_uid] for _, frame in cells],
+        "header_length": [frame.pixels.header_length for _, frame in cells],
+        "pixel_digest": [outcome.pixel_digest for outcome in outcomes],
+        "decoder": [outcome.decoder for outcome in outcomes],
+        "transfer_syntax": [frame.spec.transfer_syntax for _, frame in cells],
+    }
+    columns = {name: pa.array(found[name], kind) for name, kind in _COLUMNS.items()}
+    if plan.slide:
+        columns["level"] = pa.array([plan.slide.level_of(cell) for cell, _ in cells], pa.int64())
     extra = [{**frame.axes, **frame.extra} for frame in plan.present]
-    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
     for name in sorted({name for more in extra for name in more}):
         column = [more.get(name) for more in extra]
         if len({type(value) for value in column if value is not None}) > 1:
@@ -63,22 +79,8 @@ def frames_table(
     return sink.getvalue()
 
 
-def _row(
-    index: tuple[int, ...], frame: Frame, header_offset: int, result: FrameResult
-) -> dict[str, object]:
-    return {
-        "index": index,
-        "sop_instance_uid": frame.sop_instance_uid,
-        "frame_number": frame.number,
-        "source_uri": frame.uri,
-        "position": frame.position,
-        "slope": frame.slope,
-        "intercept": frame.intercept,
-        "window_center": [window.center for window in frame.windows],
-        "window_width": [window.width for window in frame.windows],
-        "header_offset": header_offset,
-        "header_length": frame.pixels.header_length,
-        "pixel_digest": result.pixel_digest,
-        "decoder": result.decoder,
-        "transfer_syntax": frame.spec.transfer_syntax,
-    }
+def _position(plan: VolumePlan, cell: int, frame: Frame) -> tuple[float, ...] | None:
+    """Return Image Position (Patient); of a tile its place in the slide coordinate system."""
+    if plan.slide is None or frame.tile is None:
+        return frame.position
+    return plan.slide.position_of(cell, frame.tile)

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from sansfilm.model import Frame, LevelPlan, SlabResult, VolumePlan
+from sansfilm.model import Frame, LevelPlan, SlabResult, Slide, VolumePlan
 from sansfilm.store.labels import image_label, segmentation
 
 FORMAT = 1
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_TYPES = {
+    "t": "time", "c": "channel", "optical_path": "channel", "z": "space", "y": "space",
+    "x": "space",
+}  # fmt: skip
 _METHODS = {
     "mean": "each voxel is the mean of the level-0 voxels it covers, padding "
     "excluded, rounded once, half up",
@@ -35,12 +38,13 @@ def group_attributes(
         for level in levels
     ]
     method = plan.labels.method if plan.labels else "mean"
+    description = _own_levels(plan.slide) if plan.slide else _METHODS[method]
     multiscales = {
         "name": plan.series_uid,
         "axes": _axes(plan),
         "datasets": datasets,
         "type": method,
-        "metadata": {"method": "sansfilm_kernels.pyramid", "description": _METHODS[method]},
+        "metadata": {"method": "sansfilm_kernels.pyramid", "description": description},
     }
     ome = {"version": "0.5", "multiscales": [multiscales], "omero": _omero(plan, results)}
     if plan.labels and plan.labels.about.kind == "BINARY":
@@ -48,7 +52,21 @@ def group_attributes(
     own = _own(plan, results)
     if plan.labels:
         own["segmentation"] = segmentation(plan.labels)
+    if plan.slide:
+        own["slide"] = {
+            "flavor": plan.slide.flavor, "organization": plan.slide.organization,
+            "levels": len(plan.slide.levels), "optical_paths": list(plan.slide.paths),
+            "fill": list(plan.slide.fill), "affine_slide": plan.slide.affine,
+        }  # fmt: skip
     return {"ome": ome, "sansfilm": own}
+
+
+def _own_levels(slide: Slide) -> str:
+    last = len(slide.levels) - 1
+    return (
+        f"levels 0 to {last} are the slide's own; further ones: each voxel is the mean of the "
+        f"level-{last} voxels it covers, rounded once, half up"
+    )
 
 
 def array_attributes(plan: VolumePlan) -> dict[str, Any]:

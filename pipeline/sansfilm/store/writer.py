@@ -99,8 +99,8 @@ def fill_value(padding: tuple[float, float] | None) -> float:
 def _documents(
     plan: VolumePlan, slabs: Sequence[SlabPlan], results: Sequence[SlabResult]
 ) -> Iterator[tuple[str, bytes]]:
-    levels, last = slabs[0].levels, slabs[-1]
-    effort = last.compression_level
+    levels = list({level.path: level for slab in slabs for level in slab.levels}.values())
+    effort = slabs[0].compression_level
     yield "zarr.json", _group(group_attributes(plan, levels, results))
     for level in levels:
         metadata = array_metadata(

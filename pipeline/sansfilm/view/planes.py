@@ -42,7 +42,8 @@ def choose_places(volume: "Volume", at: Mapping[str, int]) -> dict[str, int]:
         If there is no such axis or index.
     """
     sizes = dict(zip(volume.axes, volume.levels[0].shape, strict=True))
-    further = {axis: size for axis, size in sizes.items() if axis not in "czyx"}
+    placed = "czyx" if volume.affine_lps is not None else "cyx"
+    further = {axis: size for axis, size in sizes.items() if axis not in placed}
     for axis, place in at.items():
         if axis not in further:
             there = ", ".join(further) or "none"

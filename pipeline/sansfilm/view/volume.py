@@ -140,6 +140,8 @@ class Volume:
     def factors(self, level: int) -> np.ndarray:
         """Return how many voxels of level 0 one voxel of a level spans along each axis.
 
+        Whole numbers, but for the levels that a slide brought along.
+
         Raises
         ------
         OptionError
@@ -152,7 +154,7 @@ class Volume:
             dataset["coordinateTransformations"][0]["scale"]
             for dataset in (datasets[level], datasets[0])
         ]
-        return np.asarray(np.rint(np.divide(scales[0], scales[1])))
+        return np.asarray(np.round(np.divide(scales[0], scales[1]), 6))
 
     @cached_property
     def levels(self) -> "list[zarr.Array[Any]]":

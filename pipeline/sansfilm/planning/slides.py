@@ -1,0 +1,249 @@
+"""Frames that are tiles -> plans of slides: which instances are levels of one pyramid.
+
+The levels that a slide brings along become the levels of the volume, as they are: each is decoded
+once, and none is made from another. What does not fit together stays apart.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sansfilm.model import Frame, Matrix, PixelMatrix, Slide, SlideLevel, Tile, Verdict, VolumePlan
+from sansfilm.options import Options
+from sansfilm.planning.modality import plan_values
+from sansfilm.planning.stacks import patient_of
+from sansfilm.planning.volumes import plan_pictures, volume_id
+
+_SLOPPY = 0.01
+"""Widths of a slide in two of its levels may differ by this part, and by one pixel: vendors round
+pixel spacing and cut off the last pixels."""
+_SAME_MM = 1e-6
+_FLAVORS = {"LABEL": "The label of a slide", "OVERVIEW": "The overview of a slide",
+            "THUMBNAIL": "The thumbnail of a slide"}  # fmt: skip
+
+
+def plan_slides(frames: Iterable[Frame], options: Options) -> list[VolumePlan]:
+    """Plan frames that are tiles: one volume for each pyramid.
+
+    A pyramid is the instances of one series and Pyramid UID that share pixel format, focal planes
+    and optical paths, and whose widths agree. Instances that cover the same tiles, or do not agree
+    with the largest one, are volumes of their own; labels and overviews always are.
+    """
+    pyramids: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        pyramids[_pyramid(frame)].append(frame)
+    return [
+        _plan(levels, options)
+        for key in sorted(pyramids, key=repr)
+        for levels in _split_levels(pyramids[key])
+    ]
+
+
+def _tile(frame: Frame) -> Tile:
+    assert frame.tile is not None
+    return frame.tile
+
+
+def _pyramid(frame: Frame) -> tuple[Hashable, ...]:
+    spec, tile = frame.spec, _tile(frame)
+    colour = spec.channels > 1
+    alone = tile.matrix.flavor != "VOLUME"
+    return (
+        frame.series_uid, frame.study_uid, patient_of(frame), frame.modality, frame.sop_class_uid,
+        frame.unit, spec.pixel_kind, spec.bits_stored, "" if colour else spec.photometric,
+        tile.path if colour else "",  # colour has an axis of its own already
+        tile.matrix.pyramid_uid, tile.matrix.flavor, _instance(frame) if alone else "",
+    )  # fmt: skip
+
+
+def _instance(frame: Frame) -> str:
+    return _tile(frame).matrix.concatenation_uid or frame.sop_instance_uid
+
+
+def _split_levels(frames: Sequence[Frame]) -> list[list[list[Frame]]]:
+    """Return pyramids, each as its levels, the largest first."""
+    sizes: dict[tuple[int, int], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        sizes[_tile(frame).matrix.rows, _tile(frame).matrix.columns].append(frame)
+    levels = [sizes[size] for size in sorted(sizes, key=lambda size: (-prod(size), size))]
+    if any(_overlap(level) for level in levels):
+        instances: dict[str, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            instances[_instance(frame)].append(frame)
+        return [[instances[name]] for name in sorted(instances)]
+    base, *others = levels
+    fitting: list[list[Frame]] = []
+    apart: list[list[list[Frame]]] = []
+    for level in others:
+        if _fits(base[0], level[0]) and _seen(level) == _seen(base):
+            fitting.append(level)
+        else:
+            apart.append([level])
+    return [[base, *fitting], *apart]
+
+
+def _seen(level: Sequence[Frame]) -> set[tuple[str, float]]:
+    return {(_tile(frame).path, _tile(frame).plane) for frame in level}
+
+
+def _fits(base: Frame, level: Frame) -> bool:
+    """Tell whether two levels show the same part of a slide."""
+    factors, sizes = _factors(base, level), _size(level)
+    return all(
+        abs(size * factor - whole) <= factor + _SLOPPY * whole
+        for size, factor, whole in zip(sizes, factors, _size(base), strict=True)
+    )
+
+
+def _factors(base: Frame, level: Frame) -> tuple[float, float]:
+    """Return how many pixels of the base one pixel of a level spans down and across."""
+    if base.pixel_spacing and level.pixel_spacing:
+        pairs = zip(level.pixel_spacing, base.pixel_spacing, strict=True)
+    else:
+        pairs = zip(_size(base), _size(level), strict=True)
+    down, across = (float(a / b) for a, b in pairs)
+    return _whole(down), _whole(across)
+
+
+def _whole(factor: float) -> float:
+    """Return a factor without the last digits that a decimal spacing leaves."""
+    nearest = round(factor)
+    return float(nearest) if abs(factor - nearest) < 1e-6 * factor else factor
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    return _tile(frame).matrix.rows, _tile(frame).matrix.columns
+
+
+def _overlap(level: Sequence[Frame]) -> bool:
+    """Tell whether a pixel is in several tiles, or tiles are of several sizes."""
+    rows, columns = level[0].spec.rows, level[0].spec.columns
+    if any((frame.spec.rows, frame.spec.columns) != (rows, columns) for frame in level):
+        return True
+    cells: dict[tuple[Hashable, ...], list[Tile]] = defaultdict(list)
+    for tile in map(_tile, level):
+        # a tile of the same size that overlaps this one starts in its cell or in one beside it
+        place = tile.row // rows, tile.column // columns
+        for down in (-1, 0, 1):
+            for across in (-1, 0, 1):
+                near = cells.get((tile.path, tile.plane, place[0] + down, place[1] + across), ())
+                for other in near:
+                    apart = abs(other.row - tile.row), abs(other.column - tile.column)
+                    if apart[0] < rows and apart[1] < columns:
+                        return True
+        cells[tile.path, tile.plane, *place].append(tile)
+    return False
+
+
+def _plan(levels: Sequence[Sequence[Frame]], options: Options) -> VolumePlan:
+    if len(levels) == 1 and _overlap(levels[0]):
+        return plan_pictures(levels[0], options, "Tiles of a slide overlap.")
+    paths = tuple(sorted({_tile(frame).path for frame in levels[0]}))
+    planes = tuple(sorted({_tile(frame).plane for frame in levels[0]}))
+    frames: list[Frame] = []
+    found: list[SlideLevel] = []
+    base = levels[0][0]
+    for level in levels:
+        first = len(frames)
+        frames += sorted(level, key=_order)
+        factors = _factors(base, level[0]) if level is not levels[0] else (1.0, 1.0)
+        tile = level[0].spec.rows, level[0].spec.columns
+        found.append(SlideLevel(_size(level[0]), tile, factors, first, len(frames)))
+    matrix = _tile(base).matrix
+    dtype, rescale, padding = plan_values(frames)
+    fill = (float(padding[0]),) if padding else matrix.fill
+    spacing_z = _plane_spacing(planes, matrix, base)
+    affine = _affine(base, planes, spacing_z)
+    slide = Slide(matrix.flavor, matrix.organization or "TILED_SPARSE", paths, planes,
+                  tuple(found), fill, affine)  # fmt: skip
+    several, colour = len(paths) > 1, base.spec.channels > 1
+    axes = ("optical_path",) * several + ("c",) * colour + ("z", "y", "x")
+    sizes = (len(paths),) * several + (base.spec.channels,) * colour + (len(planes),)
+    values: dict[str, Any] = {}
+    if several:
+        values["optical_path"] = {
+            "values": list(paths), "unit": "", "keywords": ["OpticalPathIdentifier"],
+        }  # fmt: skip
+    if len(planes) > 1 and spacing_z is None:
+        values["z"] = {"values": list(planes), "unit": "mm"}
+    return VolumePlan(
+        volume_id=volume_id(frames, options), series_uid=base.series_uid, axes=axes,
+        shape=(*sizes, *_size(base)), dtype=dtype, frames=tuple(frames),
+        verdict=_verdict(slide, frames), affine_lps=None,
+        spacing_mm=(*(None for _ in axes[:-3]), spacing_z, *(base.pixel_spacing or (None, None))),
+        rescale=rescale, padding=padding, patient_key=patient_of(base), axes_values=values,
+        slide=slide,
+    )  # fmt: skip
+
+
+def _order(frame: Frame) -> tuple[str, float, int, int]:
+    tile = _tile(frame)
+    return tile.path, tile.plane, tile.row, tile.column
+
+
+def _plane_spacing(planes: Sequence[float], matrix: PixelMatrix, first: Frame) -> float | None:
+    """Return the distance of focal planes, the thickness of one; None if unknown or uneven."""
+    if len(planes) == 1:
+        return first.slice_thickness or None
+    gaps = np.diff(planes)
+    if matrix.organization == "TILED_FULL" and not matrix.plane_mm:
+        return None
+    return float(gaps.mean()) if np.ptp(gaps) <= _SAME_MM else None
+
+
+def _affine(first: Frame, planes: Sequence[float], spacing_z: float | None) -> Matrix | None:
+    """Map (z, y, x, 1) to millimetres in the slide coordinate system (PS3.3 C.8.12.2.1.1)."""
+    matrix, spacing = _tile(first).matrix, first.pixel_spacing
+    if matrix.origin is None or matrix.orientation is None or spacing is None:
+        return None
+    row, column = (np.array(matrix.orientation[at : at + 3]) for at in (0, 3))
+    affine = np.eye(4)
+    affine[:3, 0] = (0.0, 0.0, spacing_z or 1.0)
+    affine[:3, 1], affine[:3, 2] = column * spacing[0], row * spacing[1]
+    affine[:3, 3] = (*matrix.origin, planes[0])
+    return tuple(tuple(map(float, line)) for line in affine + 0.0)
+
+
+def _verdict(slide: Slide, frames: Sequence[Frame]) -> Verdict:
+    levels: list[dict[str, Any]] = []
+    for level in slide.levels:
+        tiles = [_tile(frame) for frame in frames[level.first : level.stop]]
+        area = sum(prod(_inside(tile, level)) for tile in tiles)
+        cells = len(slide.paths) * len(slide.planes) * prod(level.shape)
+        levels.append({
+            "rows": level.shape[0], "columns": level.shape[1], "tile": list(level.tile),
+            "factors": list(level.factors), "tiles": len(tiles), "covered": area / cells,
+        })  # fmt: skip
+    first = frames[0]
+    numbers = {
+        "organization": slide.organization, "flavor": slide.flavor, "levels": levels,
+        "pixel_spacing_mm": first.pixel_spacing and list(first.pixel_spacing),
+        "optical_paths": len(slide.paths), "focal_planes": len(slide.planes),
+    }  # fmt: skip
+    rows, columns = slide.levels[0].shape
+    what = _FLAVORS.get(slide.flavor, "A slide")
+    text = f"{what}: {rows} x {columns} pixels"
+    if first.pixel_spacing:
+        text += f" of {first.pixel_spacing[0] * 1000:.4g} µm"
+    count = len(slide.levels)
+    text += " in 1 level." if count == 1 else f" in {count} levels of its own."
+    if len(slide.paths) > 1:
+        text += f" {len(slide.paths)} optical paths."
+    if len(slide.planes) > 1:
+        text += f" {len(slide.planes)} focal planes."
+    if any(level["covered"] < 1 for level in levels):
+        part = levels[0]["covered"]
+        text += f" Tiles cover {100 * part:.4g} % of level 0; the rest is filled."
+    return Verdict("tiled", numbers, text)
+
+
+def _inside(tile: Tile, level: SlideLevel) -> tuple[int, int]:
+    """Return how many rows and columns of a tile are inside of the matrix."""
+    down, across = (
+        min(at + edge, size) - max(at, 0)
+        for at, edge, size in zip((tile.row, tile.column), level.tile, level.shape, strict=True)
+    )
+    return down, across
