@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sansfilm.model import Frame, LevelPlan, SlabResult, VolumePlan
-from sansfilm.store.labels import image_label, segmentation
+from sansfilm.store.labels import image_label, segmentation, strange_notes
 
 FORMAT = 1
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -43,11 +43,13 @@ def group_attributes(
         "metadata": {"method": "sansfilm_kernels.pyramid", "description": _METHODS[method]},
     }
     ome = {"version": "0.5", "multiscales": [multiscales], "omero": _omero(plan, results)}
-    if plan.labels and plan.labels.about.kind == "BINARY":
+    if plan.labels and plan.labels.about.numbered:
         ome["image-label"] = image_label(plan.labels)
     own = _own(plan, results)
     if plan.labels:
-        own["segmentation"] = segmentation(plan.labels)
+        strange = sorted({number for result in results for number in result.strange})
+        own["segmentation"] = segmentation(plan.labels, strange)
+        own["notes"] += strange_notes(strange)
     return {"ome": ome, "sansfilm": own}
 
 
