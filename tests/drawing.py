@@ -14,7 +14,7 @@ from sansfilm.options import Options, Storage
 OPTIONS = Options(storage=Storage(chunk=8, slab=4, smallest=8))
 
 
-def images(folder, slices=9):
+def images(folder, slices=9, **more):
     """Write the images that segmentations are drawn on: oblique, in ascending order."""
 
     def edit(ds, _):
@@ -23,7 +23,7 @@ def images(folder, slices=9):
         ds.PatientSex = ds.ReferringPhysicianName = ""
 
     orientation = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
-    return synth.series(folder, slices=slices, orientation=orientation, edit=edit)
+    return synth.series(folder, slices=slices, orientation=orientation, edit=edit, **more)
 
 
 def lab_of(rgb):

@@ -89,6 +89,30 @@ def test_a_header_that_denies_the_overlap_is_not_believed(tmp_path, made):
     assert ingested(tmp_path / "a", made.folder, tmp_path / "seg").axes[0] == "segment"
 
 
+def in_bytes(ds):
+    """Give each pixel a byte, as some writers do."""
+    bits = np.unpackbits(np.frombuffer(ds.PixelData, "u1"), bitorder="little")
+    ds.PixelData = bits[: ds.NumberOfFrames * ds.Rows * ds.Columns].tobytes()
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit = 7
+
+
+@pytest.mark.parametrize("edit", [None, in_bytes], ids=["bits", "bytes"])
+@pytest.mark.parametrize("pixel", [(0, 0), (4, 6), None])
+def test_one_shared_pixel_is_found_wherever_it_is(tmp_path, edit, pixel):
+    """Frames of 35 pixels begin and end within bytes."""
+    made = drawing.images(tmp_path / "ct", rows=5, columns=7)
+    drawn = masks(made, 3)
+    if pixel:
+        drawn[6, pixel[0], pixel[1]] = 1
+    draw(made, tmp_path / "seg", drawn, edit=edit)
+    volume = ingested(tmp_path / "a", made.folder, tmp_path / "seg")
+    assert volume.verdict.numbers["overlap"] == (pixel is not None)
+    number = np.arange(1, 4)
+    expected = drawn @ number if pixel is None else np.moveaxis(drawn * number, -1, 0)
+    np.testing.assert_array_equal(volume.array[:], expected)
+
+
 def test_fractions(tmp_path, made):
     rng = np.random.default_rng(5)
     drawn = rng.random((*made.stored.shape, 2)) * masks(made, 2, overlap=True)

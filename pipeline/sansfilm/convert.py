@@ -156,10 +156,11 @@ def pixel_digest(options: Options, frame: Frame) -> str:
 
 def drawn_pixels(options: Options, frame: Frame) -> int:
     """Return the pixels of a frame that are not 0, as bits, to tell whether segments overlap."""
-    if frame.pixels.bits and frame.spec.bits_allocated == 1:  # they are packed bits
+    if frame.pixels.bits and frame.spec.bits_allocated == 1:  # what is packed stays so
         packed, _ = read_frame(frame, False)
     else:
-        packed = np.packbits(stored_pixels(options, frame) != 0).tobytes()
+        drawn = stored_pixels(options, frame) != 0
+        packed = np.packbits(drawn, bitorder="little").tobytes()
     return int.from_bytes(packed, "little")
 
 
