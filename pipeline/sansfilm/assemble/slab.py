@@ -1,7 +1,7 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
 Memory bound: the block, and per thread one instance as it was read and one decoded frame, for
-palettes also its colours.
+palettes also its colours; in each process the deflated dataset that was inflated last.
 Reducing adds at most about one block more.
 """
 
