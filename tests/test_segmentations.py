@@ -3,106 +3,24 @@
 import json
 from types import SimpleNamespace
 
+import drawing
 import highdicom
 import numpy as np
 import pydicom
 import pytest
-import synth
 import yaozarrs
-from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
-from PIL import Image, ImageCms
-from pydicom.sr.codedict import codes
+from drawing import canonical, draw, ingested, lab_of, masks, modes
 
 import sansfilm
-from sansfilm.options import Options, Storage
 from sansfilm.planning.segments import to_srgb
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """highdicom warns of its own database, and of attributes that synthetic images do not have."""
 
-OPTIONS = Options(storage=Storage(chunk=8, slab=4, smallest=8))
-SLICES = 9
-
 
 @pytest.fixture
 def made(tmp_path):
-    def edit(ds, _):
-        ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = "1.2.3.99", ""
-        ds.AccessionNumber = ds.StudyID = ds.PatientBirthDate = ""
-        ds.PatientSex = ds.ReferringPhysicianName = ""
-
-    orientation = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
-    return synth.series(tmp_path / "ct", slices=SLICES, orientation=orientation, edit=edit)
-
-
-def lab_of(rgb):
-    """Return an sRGB colour as CIELab under D50, by the profiles of Little CMS."""
-    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    transform = ImageCms.buildTransform(*profiles, "RGB", "LAB")
-    lightness, a, b = ImageCms.applyTransform(Image.new("RGB", (1, 1), rgb), transform).getpixel(
-        (0, 0)
-    )
-    return lightness * 100 / 255, a - 128, b - 128
-
-
-def masks(made, count, *, overlap=False):
-    """Return segments (z, y, x, segment), some slices of some of them empty."""
-    rng = np.random.default_rng(3)
-    shape = made.stored.shape
-    chosen = rng.integers(0, count + 1, shape)
-    found = np.stack([chosen == number + 1 for number in range(count)], axis=-1)
-    if overlap:
-        found |= rng.random(found.shape) < 0.2
-    found[0], found[4], found[-1] = False, False, False
-    found[2, ..., 0] = False
-    return found.astype(np.uint8)
-
-
-def draw(made, folder, pixels, kind="BINARY", numbers=None, which=None, edit=None, **more):
-    """Write a segmentation of the slices, with highdicom."""
-    folder.mkdir(exist_ok=True)
-    images = [pydicom.dcmread(path) for path in made.paths]
-    images = [images[index] for index in which] if which is not None else images
-    segments = [
-        SegmentDescription(
-            segment_number=number + 1, segment_label=f"part {number + 1}",
-            segmented_property_category=codes.SCT.Organ,
-            segmented_property_type=codes.SCT.Liver,
-            algorithm_type=SegmentAlgorithmTypeValues.MANUAL,
-            display_color=highdicom.color.CIELabColor(*lab_of((204, 102, 51))),
-        )
-        for number in range(pixels.shape[-1])
-    ]  # fmt: skip
-    seg = highdicom.seg.Segmentation(
-        images, pixels, SegmentationTypeValues(kind), segments,
-        series_instance_uid="1.2.9.1", series_number=2, sop_instance_uid="1.2.9.1.1",
-        instance_number=1, manufacturer="a", manufacturer_model_name="b", software_versions="c",
-        device_serial_number="d", **more,
-    )  # fmt: skip
-    if edit:
-        edit(seg)
-    path = folder / "seg.dcm"
-    seg.save_as(path)
-    return path
-
-
-def ingested(url, *sources):
-    report = sansfilm.ingest(sources, url, options=OPTIONS, workers=1)
-    assert report.problems == []
-    assert report.frames["found"] == report.frames["stored"]
-    (volume,) = (v for v in sansfilm.open(url) if v.modality == "SEG")
-    return volume
-
-
-def modes(full, factors):
-    """Reduce by mode, the smallest of several, in plain Python."""
-    shape = [-(-size // factor) for size, factor in zip(full.shape, factors, strict=True)]
-    out = np.zeros(shape, full.dtype)
-    for index in np.ndindex(*shape):
-        part = full[tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))]
-        values, counts = np.unique(part, return_counts=True)
-        out[index] = values[np.argmax(counts)]
-    return out
+    return drawing.images(tmp_path / "ct")
 
 
 def test_segments_that_do_not_overlap_are_one_label_map(tmp_path, made):
@@ -171,6 +89,30 @@ def test_a_header_that_denies_the_overlap_is_not_believed(tmp_path, made):
     assert ingested(tmp_path / "a", made.folder, tmp_path / "seg").axes[0] == "segment"
 
 
+def in_bytes(ds):
+    """Give each pixel a byte, as some writers do."""
+    bits = np.unpackbits(np.frombuffer(ds.PixelData, "u1"), bitorder="little")
+    ds.PixelData = bits[: ds.NumberOfFrames * ds.Rows * ds.Columns].tobytes()
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit = 7
+
+
+@pytest.mark.parametrize("edit", [None, in_bytes], ids=["bits", "bytes"])
+@pytest.mark.parametrize("pixel", [(0, 0), (4, 6), None])
+def test_one_shared_pixel_is_found_wherever_it_is(tmp_path, edit, pixel):
+    """Frames of 35 pixels begin and end within bytes."""
+    made = drawing.images(tmp_path / "ct", rows=5, columns=7)
+    drawn = masks(made, 3)
+    if pixel:
+        drawn[6, pixel[0], pixel[1]] = 1
+    draw(made, tmp_path / "seg", drawn, edit=edit)
+    volume = ingested(tmp_path / "a", made.folder, tmp_path / "seg")
+    assert volume.verdict.numbers["overlap"] == (pixel is not None)
+    number = np.arange(1, 4)
+    expected = drawn @ number if pixel is None else np.moveaxis(drawn * number, -1, 0)
+    np.testing.assert_array_equal(volume.array[:], expected)
+
+
 def test_fractions(tmp_path, made):
     rng = np.random.default_rng(5)
     drawn = rng.random((*made.stored.shape, 2)) * masks(made, 2, overlap=True)
@@ -192,17 +134,6 @@ def their_volume(path):
     seg = highdicom.seg.segread(path)
     found = seg.get_volume(combine_segments=True)
     return found.array, found.affine
-
-
-def canonical(array, affine):
-    """Turn a volume so that its first axis points along its normal, as ours does."""
-    normal = np.cross(affine[:3, 2], affine[:3, 1])
-    if affine[:3, 0] @ normal < 0:
-        affine = affine.copy()
-        affine[:3, 3] += affine[:3, 0] * (len(array) - 1)
-        affine[:3, 0] *= -1
-        array = array[::-1]
-    return array, affine
 
 
 def test_alone_it_has_a_grid_of_its_own(tmp_path, made):

@@ -39,6 +39,7 @@ from sansfilm.progress import Progress
 from sansfilm.report import Ledger
 from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
+from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
 from sansfilm.store.target import open_target
 from sansfilm.store.writer import put_metadata, put_slab
@@ -119,8 +120,10 @@ def convert(
             partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
         )
         frames = ledger.frames(batches)
-        looks = partial(pixel_digest, options), partial(stored_pixels, options)
-        plans = ledger.plans(*plan_volumes(frames, options, *looks))
+        looks = partial(pixel_digest, options), partial(drawn_pixels, options)
+        plans = ledger.plans(
+            *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
+        )
         todo = {plan.key: plan for plan in plans if not is_committed(target, plan.key)}
         there = [plan for plan in plans if plan.key not in todo]
         if dry_run:
@@ -151,8 +154,18 @@ def pixel_digest(options: Options, frame: Frame) -> str:
     return stored_digest(stored_pixels(options, frame))
 
 
+def drawn_pixels(options: Options, frame: Frame) -> int:
+    """Return the pixels of a frame that are not 0, as bits, to tell whether segments overlap."""
+    if frame.pixels.bits and frame.spec.bits_allocated == 1:  # what is packed stays so
+        packed, _ = read_frame(frame, False)
+    else:
+        drawn = stored_pixels(options, frame) != 0
+        packed = np.packbits(drawn, bitorder="little").tobytes()
+    return int.from_bytes(packed, "little")
+
+
 def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
-    """Decode a frame to tell whether segments overlap."""
+    """Decode a frame for what planning has to know of it."""
     codestream, _ = read_frame(frame, False)
     return decode_frame(codestream, frame.spec, options.prefer)[0]
 
@@ -164,8 +177,9 @@ def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
         return SlabResult(plan.index, (), slab.frames)
     objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)
     return SlabResult(
-        plan.index, objects, slab.frames, slab.value_range, slab.bytes_read, slab.bytes_decoded
-    )
+        plan.index, objects, slab.frames, slab.value_range, slab.bytes_read, slab.bytes_decoded,
+        slab.strange,
+    )  # fmt: skip
 
 
 def finish_volume(

@@ -13,6 +13,9 @@ from sansfilm.errors import Problem
 from sansfilm.frame_spec import FrameSpec as FrameSpec
 from sansfilm.frame_spec import Lut as Lut
 from sansfilm.frame_spec import shared_lut as shared_lut
+from sansfilm.label_spec import Labels as Labels
+from sansfilm.label_spec import Segment as Segment
+from sansfilm.label_spec import Segmentation as Segmentation
 from sansfilm.slide import Matrix as Matrix
 from sansfilm.slide import PixelMatrix as PixelMatrix
 from sansfilm.slide import Placed as Placed
@@ -82,33 +85,6 @@ class Identity:
     name: str = field(repr=False)
     birth_date: str = field(repr=False)
     sex: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """One segment of a segmentation: its number, names, how it was made, its colour in sRGB."""
-
-    number: int
-    label: str
-    category: str
-    type: str
-    algorithm: str
-    rgb: tuple[int, int, int] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segmentation:
-    """What an instance says of its segments, in the order of their numbers.
-
-    `kind` is BINARY or FRACTIONAL; of the latter `maximum` stands for 1, and `fractional_type`
-    is PROBABILITY or OCCUPANCY. `references` are the series that it was drawn on.
-    """
-
-    kind: str
-    fractional_type: str
-    maximum: int
-    segments: tuple[Segment, ...]
-    references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,29 +215,30 @@ def stack_axis(axes: Sequence[str]) -> int:
     return max(n for n, axis in enumerate(axes) if axis not in "cyx")
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """How the frames of a segmentation fill an array whose cells hold 0 where nothing is drawn.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The lattice of a volume, planned or stored, on which others may be laid.
 
-    Each cell has `per_cell` frames, painted over each other: all segments, or one. Their first
-    pixel comes to `corner` (row, column). `source` is the key of the volume whose grid it is.
+    `shape` and `spacing_mm` are along z, y, x. The verdict is the volume's.
     """
 
-    about: Segmentation
-    per_cell: int
-    corner: tuple[int, int]
-    source: str | None
+    series_uid: str
+    volume_id: str
+    frame_of_reference_uid: str | None
+    shape: tuple[int, int, int]
+    affine_lps: Matrix
+    spacing_mm: tuple[float | None, ...]
+    verdict: Verdict
 
     @property
-    def value_range(self) -> tuple[float, float]:
-        """What voxels may hold: what they do hold is not known before all frames are drawn."""
-        about = self.about
-        return 0.0, float(about.segments[-1].number if about.kind == "BINARY" else about.maximum)
+    def key(self) -> str:
+        """Where the volume lies below the archive."""
+        return volume_key(self.series_uid, self.volume_id)
 
-    @property
-    def method(self) -> str:
-        """How levels are reduced: numbers by mode, fractions by mean."""
-        return "mode" if self.about.kind == "BINARY" else "mean"
+
+def volume_key(series_uid: str, volume_id: str) -> str:
+    """Return where a volume lies below the archive."""
+    return f"series/{series_uid}/{volume_id}"
 
 
 class _Cells:
@@ -320,7 +297,20 @@ class VolumePlan(_Cells):
     @property
     def key(self) -> str:
         """Where the volume lies below the archive."""
-        return f"series/{self.series_uid}/{self.volume_id}"
+        return volume_key(self.series_uid, self.volume_id)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The lattice for segmentations; None without an even one, or if it is one itself."""
+        if self.affine_lps is None or "z" in self.axes_values or self.labels:
+            return None
+        depth, rows, columns = (self.shape[self.axes.index(axis)] for axis in "zyx")
+        return Grid(
+            series_uid=self.series_uid, volume_id=self.volume_id,
+            frame_of_reference_uid=self.present[0].frame_of_reference_uid,
+            shape=(depth, rows, columns), affine_lps=self.affine_lps,
+            spacing_mm=self.spacing_mm[-3:], verdict=self.verdict,
+        )  # fmt: skip
 
     def index_of(self, cell: int) -> tuple[int, ...]:
         """Return the index of a frame along all axes other than c, y and x.
@@ -397,7 +387,10 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class SlabResult:
-    """What a slab task did, for each frame that is there; `objects` is empty when one failed."""
+    """What a slab task did, for each frame that is there; `objects` is empty when one failed.
+
+    `strange` are the values of a label map that no segment describes, sorted.
+    """
 
     index: int
     objects: tuple[StoredObject, ...]
@@ -405,6 +398,7 @@ class SlabResult:
     value_range: tuple[float, float] = (0.0, 0.0)
     bytes_read: int = 0
     bytes_decoded: int = 0
+    strange: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

@@ -263,7 +263,8 @@ def test_a_header_without_end_is_not_read_to_its_end(tmp_path, read, monkeypatch
         ({"BitsAllocated": 64}, ProblemCode.UNSUPPORTED_PIXELS),
         ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}, ProblemCode.PIXEL_LENGTH),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, ProblemCode.BAD_VALUE),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.7"}, ProblemCode.UNSUPPORTED_OBJECT),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.7"}, ProblemCode.BAD_VALUE),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.8"}, ProblemCode.UNSUPPORTED_OBJECT),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, ProblemCode.BAD_VALUE),
     ],
 )  # fmt: skip

@@ -7,11 +7,12 @@ import fsspec
 import pydicom
 import pytest
 import synth
+from multiframe import enhanced
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FileRef, Frame
 from sansfilm.options import Budgets
-from sansfilm.planning import pixels
+from sansfilm.planning import dataset, pixels
 from sansfilm.planning.headers import read_frames
 from sansfilm.planning.pixels import read_frame
 
@@ -87,3 +88,23 @@ def test_objects_without_a_date_are_known_by_their_digest(tmp_path, monkeypatch,
     assert read_frame(header)[0] == made.stored[0].tobytes()
     memory.pipe("/pixels/1.dcm", raw[:-1] + b"?")
     assert code_of(header) == ProblemCode.SOURCE_CHANGED
+
+
+def test_a_deflated_instance_is_inflated_once_for_all_its_frames(tmp_path, monkeypatch):
+    """Two of them in turn: what is kept of one is never taken for the other."""
+    files = []
+    for number in (1, 2):
+        made = synth.series(tmp_path / f"{number}", slices=6, seed=number)
+        path = tmp_path / f"{number}.dcm"
+        found = enhanced(path, [made], transfer_syntax=synth.DEFLATED_LE)
+        frames = read_frames(FileRef(str(path), path.stat().st_size), Budgets())
+        assert isinstance(frames, list)
+        files.append((found.stored, frames))
+    inflated = []
+    inflate = dataset.inflate
+    monkeypatch.setattr(dataset, "inflate", lambda *a: inflated.append(1) or inflate(*a))
+    for _ in range(2):
+        for stored, frames in files:
+            for values, frame in zip(stored, frames, strict=True):
+                assert read_frame(frame)[0] == values.tobytes()
+    assert len(inflated) == 4

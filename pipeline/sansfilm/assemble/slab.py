@@ -1,7 +1,7 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
 Memory bound: the block, and per thread one instance as it was read and one decoded frame, for
-palettes also its colours.
+palettes also its colours; in each process the deflated dataset that was inflated last.
 Reducing adds at most about one block more.
 """
 
@@ -24,7 +24,8 @@ Decode = Callable[..., tuple[np.ndarray, str]]
 class Slab:
     """What filling a slab gave: its block of level 0, kept headers, each frame's result.
 
-    `block` has all axes of the volume; `value_range` is over the frames that are there.
+    `block` has all axes of the volume; `value_range` is over the frames that are there; `strange`
+    are numbers that no segment has.
     """
 
     block: np.ndarray
@@ -33,6 +34,7 @@ class Slab:
     value_range: tuple[float, float]
     bytes_read: int
     bytes_decoded: int
+    strange: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -49,6 +51,7 @@ class _Done:
     values: tuple[float, float] | None = None
     read: int = 0
     decoded: int = 0
+    strange: frozenset[int] = frozenset()
 
 
 def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Slab:
@@ -69,7 +72,7 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     planes = _planes(plan, block)
     fill = plan.padding[0] if plan.padding else 0
     if plan.labels:
-        planes[...] = 0
+        planes[...] = plan.labels.fill
     if plan.placed:
         planes[...] = np.reshape(plan.placed.fill, (-1, 1, 1))
     present = []
@@ -91,9 +94,11 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             problem = _problem(frame, exc)
             return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
         out = planes[place // plan.per_cell] if plan.placed is None else planes[0]
+        strange = frozenset[int]()
         if plan.labels:
-            _draw(stored, frame, plan.labels, out)
-            limits: tuple[float, float] | None = plan.labels.value_range
+            strange = _draw(stored, frame, plan.labels, out)
+            low, high = plan.labels.value_range
+            limits: tuple[float, float] | None = (low, float(max((high, *strange))))
         else:
             inside = stored
             if plan.placed:
@@ -101,7 +106,8 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             _put(inside, frame, plan, out)
             limits = _limits(out, plan.padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
-        return _Done(result, outside, limits, len(codestream) + len(outside), stored.nbytes)
+        read_bytes = len(codestream) + len(outside)
+        return _Done(result, outside, limits, read_bytes, stored.nbytes, strange)
 
     done = list(run(one, present))
     return Slab(
@@ -113,6 +119,7 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
          max((each.values[1] for each in done if each.values), default=fill)),
         sum(each.read for each in done),
         sum(each.decoded for each in done),
+        tuple(sorted(frozenset[int]().union(*(each.strange for each in done)))),
     )  # fmt: skip
 
 
@@ -186,14 +193,24 @@ def _lay(
     return out[..., at[0], at[1]], tile[inside[0], inside[1]]
 
 
-def _draw(stored: np.ndarray, frame: Frame, labels: Labels, out: np.ndarray) -> None:
-    """Draw a frame of a segmentation: its segment's number where it is, or its fractions."""
+def _draw(stored: np.ndarray, frame: Frame, labels: Labels, out: np.ndarray) -> frozenset[int]:
+    """Draw a frame of a segmentation: its segment's number where it is, or all that it holds.
+
+    Returns
+    -------
+    frozenset of int
+        The numbers in a label map that are neither a segment's nor the background's.
+    """
     top, left = labels.corner
     part = out[top : top + stored.shape[0], left : left + stored.shape[1]]
-    if labels.about.kind == "FRACTIONAL":
-        part[...] = stored
-    else:
+    if labels.about.kind == "BINARY":
         part[stored != 0] = int(frame.axes["ReferencedSegmentNumber"])
+        return frozenset()
+    part[...] = stored
+    if labels.about.kind == "FRACTIONAL":
+        return frozenset()
+    known = [labels.fill, *(segment.number for segment in labels.about.segments)]
+    return frozenset(np.unique(stored[~np.isin(stored, known)]).tolist())
 
 
 def to_rgb(stored: np.ndarray, spec: FrameSpec, out: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from sansfilm.options import Options
 from sansfilm.planning.axes import Dimensions, Refusal, plan_dimensions
 from sansfilm.planning.candidates import INSTANCE
 from sansfilm.planning.geometry import find_places, in_plane, lie_beside, place_slices
-from sansfilm.planning.segmentation import Pixels, plan_segmentation
+from sansfilm.planning.segmentation import Drawn, Stored, find_grids, plan_segmentation
 from sansfilm.planning.slides import plan_slides
 from sansfilm.planning.stacks import (
     Digest,
@@ -29,7 +29,8 @@ def plan_volumes(
     frames: Iterable[Frame],
     options: Options,
     digest: Digest | None = None,
-    pixels: Pixels | None = None,
+    drawn: Drawn | None = None,
+    stored: Stored | None = None,
 ) -> tuple[list[VolumePlan], list[Problem], int]:
     """Group frames into volumes.
 
@@ -40,8 +41,10 @@ def plan_volumes(
     digest : callable, optional
         Digest of a frame's decoded values; asked only for frames that nothing else tells apart,
         and for instances of one UID in several codecs.
-    pixels : callable, optional
-        A frame's decoded values; asked only for segments, which may overlap.
+    drawn : callable, optional
+        What a frame shows of its segment; asked only for segments, which may overlap.
+    stored : callable, optional
+        The grids of a stored series; asked only for what segmentations refer to and is not here.
 
     Returns
     -------
@@ -61,11 +64,10 @@ def plan_volumes(
     for stack in stacks:
         if not stack[0].segmentation:
             planner.add(stack)
-    drawn = [
-        plan_segmentation(stack, planner.plans, options, pixels)
-        for stack in stacks if stack[0].segmentation
-    ]  # fmt: skip
-    plans = planner.plans + plan_slides(tiles, options) + drawn
+    segmented = [stack for stack in stacks if stack[0].segmentation]
+    grids = find_grids(segmented, planner.plans, stored)
+    labels = [plan_segmentation(stack, grids, options, drawn) for stack in segmented]
+    plans = planner.plans + plan_slides(tiles, options) + labels
     plans.sort(key=lambda plan: (plan.series_uid, plan.volume_id))
     return plans, unique.problems + straight.problems, unique.copies + planner.copies
 

@@ -15,7 +15,7 @@ from sansfilm.planning.functional_groups import frame_facts
 from sansfilm.planning.identity import read_identity
 from sansfilm.planning.items import Item
 from sansfilm.planning.pixel_format import read_format, read_level0_padding
-from sansfilm.planning.segments import SEGMENTATION, read_segmentation
+from sansfilm.planning.segments import SEGMENTATIONS, label_format, read_segmentation
 from sansfilm.planning.source import Source
 from sansfilm.planning.tiles import read_tiles
 from sansfilm.planning.values import is_uid
@@ -23,7 +23,7 @@ from sansfilm.planning.values import is_uid
 WHOLE = 16 * 2**20
 """Files up to this size are read at once; of larger ones, a growing prefix."""
 _DERIVED = {
-    "1.2.840.10008.5.1.4.1.1.66": "a segmentation of this kind, a registration or a surface",
+    "1.2.840.10008.5.1.4.1.1.66": "a height map, a registration or a surface",
 }
 _FACTS = tuple(field.name for field in fields(FrameFacts))
 
@@ -81,8 +81,10 @@ def _interpret(
         raise BadInstanceError(ProblemCode.UNSUPPORTED_SYNTAX, message)
     _refuse_unsupported(values, sop_class)
     spec = read_format(values, walked, syntax, budgets)
+    segmentation = read_segmentation(values, spec)
+    if segmentation and segmentation.kind == "LABELMAP":
+        spec = label_format(spec)
     facts = [_modality_values(each, spec) for each in frame_facts(buffer, walked, syntax, count)]
-    segmentation = read_segmentation(values)
     tiles = [None] * count if segmentation else read_tiles(values, facts, spec, budgets)
     total = len(buffer) if prefix else source.size
     table = locate_frames(walked, spec, source, count, prefix, total, budgets)
@@ -167,7 +169,7 @@ def _number_of_frames(values: Item, budgets: Budgets) -> int:
 def _refuse_unsupported(values: Item, sop_class: str) -> None:
     """Name what this release does not place, rather than place it wrongly."""
     for prefix, what in _DERIVED.items():
-        if sop_class == SEGMENTATION:
+        if sop_class in SEGMENTATIONS:
             continue
         if sop_class == prefix or sop_class.startswith(prefix + "."):
             raise BadInstanceError(ProblemCode.UNSUPPORTED_OBJECT, f"{what} is not placed yet")

@@ -9,6 +9,10 @@ from sansfilm.planning.source import Source
 WHOLE = 16 * 2**20
 """A single frame of a file up to this size is read with all of it: one request, not three."""
 
+_KEPT: dict[str, tuple[bytes, bytes]] = {}
+"""The deflated dataset of several frames that was read last, by its digest: each of them would
+take the whole of it. It stays in memory until the next one."""
+
 
 def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
     """Read the codestream of a frame and, if asked for, everything outside Pixel Data.
@@ -40,7 +44,7 @@ def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
                 source.head(source.size)
             read, prefix = source.read, b""
             if where.prefix:
-                prefix, data = _inflate(source, where)
+                prefix, data = _inflate(source, frame)
                 read = lambda offset, length: data[offset : offset + length]  # noqa: E731
             codestream = _cut(read(where.offset, where.length), where)
             if not outside:
@@ -56,8 +60,14 @@ def _cut(data: bytes, where: PixelLocation) -> bytes:
     return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(data)
 
 
-def _inflate(source: Source, where: PixelLocation) -> tuple[bytes, bytes]:
+def _inflate(source: Source, frame: Frame) -> tuple[bytes, bytes]:
     """Return the file meta information and the inflated dataset."""
-    whole = source.head(source.size)
+    if kept := _KEPT.get(frame.sha256):
+        return kept
+    where, whole = frame.pixels, source.head(source.size)
     # planning has inflated it within the budget; one byte more and the stream has changed
-    return whole[: where.prefix], dataset.inflate(whole[where.prefix :], where.total + 1)
+    data = dataset.inflate(whole[where.prefix :], where.total + 1)
+    if frame.of > 1:
+        _KEPT.clear()
+        _KEPT[frame.sha256] = whole[: where.prefix], data
+    return whole[: where.prefix], data

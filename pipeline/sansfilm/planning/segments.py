@@ -1,15 +1,19 @@
 """What a segmentation says of its segments (PS3.3 C.8.20): names, colours, what it was drawn on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import Segment, Segmentation
+from sansfilm.model import FrameSpec, Lut, Segment, Segmentation
+from sansfilm.planning.details import read_padding
 from sansfilm.planning.items import Item
 from sansfilm.planning.values import is_uid
 
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""The classes of Segmentation and of Label Map Segmentation; the type says what an instance is."""
+_TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _TO_SRGB = np.array(
     [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540],
@@ -18,8 +22,10 @@ _TO_SRGB = np.array(
 """XYZ under D50, the white of PCS values (PS3.3 C.10.7.1.1), to linear sRGB."""
 
 
-def read_segmentation(values: Item) -> Segmentation | None:
+def read_segmentation(values: Item, spec: FrameSpec) -> Segmentation | None:
     """Return what an instance says of its segments; None if it is no segmentation.
+
+    The colours of a label map may be in its palette, which is read as sRGB.
 
     Raises
     ------
@@ -27,10 +33,10 @@ def read_segmentation(values: Item) -> Segmentation | None:
         BAD_VALUE without a type, or if segments have no numbers of their own;
         UNSUPPORTED_OBJECT for the tiles of a slide.
     """
-    if values.token("SOPClassUID") != SEGMENTATION:
+    if values.token("SOPClassUID") not in SEGMENTATIONS:
         return None
     kind = values.code("SegmentationType")
-    if kind not in ("BINARY", "FRACTIONAL"):
+    if kind not in _TYPES:
         raise BadInstanceError(ProblemCode.BAD_VALUE, "SegmentationType is not one of the standard")
     if "TotalPixelMatrixColumns" in values:
         message = "a segmentation of a slide is not placed yet"
@@ -38,7 +44,8 @@ def read_segmentation(values: Item) -> Segmentation | None:
     maximum = 1
     if kind == "FRACTIONAL":
         maximum = _word(values, "MaximumFractionalValue", 255)
-    segments = tuple(_segment(item) for item in values.items("SegmentSequence"))
+    first, palette = (0, spec.lut) if kind == "LABELMAP" else (1, None)
+    segments = tuple(_segment(item, first, palette) for item in values.items("SegmentSequence"))
     if not segments or not maximum or len({s.number for s in segments}) < len(segments):
         message = "segments without numbers of their own, or a largest fraction of 0"
         raise BadInstanceError(ProblemCode.BAD_VALUE, message)
@@ -47,26 +54,62 @@ def read_segmentation(values: Item) -> Segmentation | None:
         kind=kind, fractional_type=values.code("SegmentationFractionalType"), maximum=maximum,
         segments=tuple(sorted(segments, key=lambda segment: segment.number)),
         references=tuple(sorted({uid for uid in series if is_uid(uid)})),
+        background=_background(values, spec) if kind == "LABELMAP" else 0,
     )  # fmt: skip
 
 
-def _segment(item: Item) -> Segment:
-    number = _word(item, "SegmentNumber", 0)
-    if number == 0:
-        raise BadInstanceError(ProblemCode.BAD_VALUE, "a segment of number 0")
+def label_format(spec: FrameSpec) -> FrameSpec:
+    """Return the format of a label map's pixels: numbers in whole words, whatever their colours.
+
+    Bits Stored is Bits Allocated (PS3.3 C.8.20.2). Where it is not, what lies above counts too:
+    cut off, one segment would become another.
+
+    Raises
+    ------
+    BadInstanceError
+        BAD_VALUE for pixels that are no whole numbers from 0, in the lowest bits.
+    """
+    whole = spec.samples_per_pixel == 1 and not spec.floating and not spec.pixel_representation
+    if not whole or spec.high_bit != spec.bits_stored - 1:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, "a label map whose pixels are no numbers")
+    bits = spec.bits_allocated
+    return replace(spec, bits_stored=bits, high_bit=bits - 1, lut=None)
+
+
+def _background(values: Item, spec: FrameSpec) -> int | None:
+    """Return Pixel Padding Value, which stands for the background of a label map."""
+    padding = read_padding(values, label_format(spec))
+    return None if padding is None else padding[0]
+
+
+def _segment(item: Item, first: int, palette: Lut | None) -> Segment:
+    number = _word(item, "SegmentNumber", -1)
+    if number < first:
+        raise BadInstanceError(ProblemCode.BAD_VALUE, f"a segment without a number from {first}")
     colour = item.numbers("RecommendedDisplayCIELabValue")
+    rgb = _of_palette(palette, number) if palette else None
     return Segment(
         number=number, label=item.text("SegmentLabel"),
         category=_meaning(item, "SegmentedPropertyCategoryCodeSequence"),
         type=_meaning(item, "SegmentedPropertyTypeCodeSequence"),
         algorithm=item.code("SegmentAlgorithmType"),
-        rgb=to_srgb(colour) if len(colour) == 3 else None,
+        rgb=to_srgb(colour) if len(colour) == 3 else rgb,
     )  # fmt: skip
 
 
 def _word(item: Item, keyword: str, default: int) -> int:
     found = item.need_floats(keyword, 1)
     return default if found is None else int(found[0])
+
+
+def _of_palette(palette: Lut, number: int) -> tuple[int, int, int] | None:
+    """Return the colour of a number in a palette, of 8 bits; None where there is no entry."""
+    place = number - palette.first
+    if palette.channels != 3 or not 0 <= place < palette.count:
+        return None
+    entries = np.frombuffer(palette.entries, palette.dtype).reshape(-1, 3)
+    red, green, blue = (int(part) >> (palette.bits - 8) for part in entries[place])
+    return red, green, blue
 
 
 def _meaning(item: Item, keyword: str) -> str:

@@ -7,10 +7,10 @@ committed is when its record was written.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from sansfilm.errors import IntegrityError, TargetError
 from sansfilm.model import StoredObject, VolumePlan
@@ -28,6 +28,22 @@ class Damage:
 
     key: str
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A volume as its record has it: (SOP Instance UID, number) of its frames, its objects."""
+
+    key: str
+    volume_id: str
+    frames: frozenset[tuple[str, int]]
+    written: float
+    digests: Mapping[str, str]
+
+    def stands_for(self, other: Self) -> bool:
+        """Tell whether it holds all frames of another one; of the same ones the later does."""
+        later = (self.written, self.volume_id) > (other.written, other.volume_id)
+        return self.frames > other.frames or (later and self.frames == other.frames)
 
 
 def is_committed(target: Objects, volume: str) -> bool:
@@ -94,24 +110,33 @@ def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]
     superseded_by : str or None
         volume_id of one that stands for this one.
     """
-    mine = {(frame.sop_instance_uid, frame.number) for frame in plan.present}
-    since = target.modified(f"{plan.key}/{RECORD}"), plan.volume_id
-    supersedes, superseded_by = [], None
-    for volume in find_volumes(target, plan.series_uid):
-        record = read_commit(target, volume)
-        theirs = {
+    volumes = published(target, plan.series_uid)
+    mine = next(volume for volume in volumes if volume.volume_id == plan.volume_id)
+    supersedes = [other.volume_id for other in volumes if mine.stands_for(other)]
+    superseded_by = [other.volume_id for other in volumes if other.stands_for(mine)]
+    return supersedes, superseded_by[-1] if superseded_by else None
+
+
+def published(target: Objects, series_uid: str) -> list[Published]:
+    """Return the published volumes of a series, sorted by volume_id.
+
+    Raises
+    ------
+    IntegrityError
+        If a record is damaged.
+    """
+    found = []
+    for key in find_volumes(target, series_uid):
+        record = read_commit(target, key)
+        frames = frozenset(
             (source["sop_instance_uid"], number)
             for source in record["sources"]
             for number in source["frames"]
-        }
-        if record["volume_id"] == plan.volume_id:
-            continue
-        later = (target.modified(f"{volume}/{RECORD}"), record["volume_id"]) > since
-        if mine < theirs or (later and mine == theirs):
-            superseded_by = record["volume_id"]
-        elif theirs <= mine:
-            supersedes.append(record["volume_id"])
-    return supersedes, superseded_by
+        )
+        digests = {stored["key"]: stored["sha256"] for stored in record["objects"]}
+        written = target.modified(f"{key}/{RECORD}")
+        found.append(Published(key, record["volume_id"], frames, written, digests))
+    return found
 
 
 def verify_volume(target: Objects, volume: str) -> Iterator[Damage]:

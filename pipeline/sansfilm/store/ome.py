@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sansfilm.model import Frame, LevelPlan, SlabResult, Slide, VolumePlan
-from sansfilm.store.labels import image_label, segmentation
+from sansfilm.store.labels import image_label, segmentation, strange_notes
 
 FORMAT = 1
 _TYPES = {
@@ -47,11 +47,13 @@ def group_attributes(
         "metadata": {"method": "sansfilm_kernels.pyramid", "description": description},
     }
     ome = {"version": "0.5", "multiscales": [multiscales], "omero": _omero(plan, results)}
-    if plan.labels and plan.labels.about.kind == "BINARY":
+    if plan.labels and plan.labels.about.numbered:
         ome["image-label"] = image_label(plan.labels)
     own = _own(plan, results)
     if plan.labels:
-        own["segmentation"] = segmentation(plan.labels)
+        strange = sorted({number for result in results for number in result.strange})
+        own["segmentation"] = segmentation(plan.labels, strange)
+        own["notes"] += strange_notes(strange)
     if plan.slide:
         own["slide"] = {
             "flavor": plan.slide.flavor, "organization": plan.slide.organization,
