@@ -152,7 +152,8 @@ def _dataset(
     ds.SOPClassUID, ds.SOPInstanceUID = SM, sop
     ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{series}.0", series
     ds.FrameOfReferenceUID = f"{series}.9"
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "ZZPHI", "ZZPHI", "", ""
+    ds.PatientName, ds.PatientID = "ZZPHI^Synthetic", "ZZPHI-0001"
+    ds.PatientBirthDate = ds.PatientSex = ""
     ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260102", "030405", "1", ""
     ds.ContentDate, ds.ContentTime, ds.AcquisitionDateTime = "20260102", "030405", "20260102"
     ds.ReferringPhysicianName, ds.PositionReferenceIndicator = "", "SLIDE_CORNER"

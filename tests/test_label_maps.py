@@ -265,7 +265,7 @@ def without_numbers(ds):
         (without_numbers, "BAD_VALUE"),
         (signed, "BAD_VALUE"),
         (shifted, "BAD_VALUE"),
-        (lambda ds: setattr(ds, "TotalPixelMatrixColumns", 100), "UNSUPPORTED_OBJECT"),
+        (lambda ds: setattr(ds, "TotalPixelMatrixColumns", 100), "BAD_VALUE"),
         (lambda ds: setattr(ds, "PhotometricInterpretation", "PALETTE COLOR"), "BAD_LUT"),
     ],
     ids=["no segments", "none at all", "a number twice", "a segment without a number", "signed",

@@ -11,7 +11,8 @@ class PixelMatrix:
 
     `flavor` is the third value of Image Type: VOLUME, or LABEL, OVERVIEW, THUMBNAIL. `origin` is
     the centre of its first pixel and `orientation` the directions of a row and of a column, mm in
-    the slide coordinate system. `plane_mm` is the distance of focal planes. `fill` is what pixels
+    the slide coordinate system. `plane_mm` is the distance of focal planes, and `frames_before`
+    how many frames of a concatenation are in the instances before this one. `fill` is what pixels
     without a tile look like, one value for each sample.
     """
 
@@ -21,6 +22,7 @@ class PixelMatrix:
     organization: str
     pyramid_uid: str
     concatenation_uid: str
+    frames_before: int
     origin: tuple[float, float] | None
     orientation: tuple[float, ...] | None
     plane_mm: float | None
@@ -31,7 +33,8 @@ class PixelMatrix:
 class Tile:
     """Where a frame lies in its matrix: its first pixel from 0, and what it is a picture of.
 
-    `plane` is the height of the focal plane, mm; `path` names the optical path.
+    `plane` is the height of the focal plane, mm; `path` names the optical path, or the segment
+    of a segmentation by its number.
     """
 
     matrix: PixelMatrix
@@ -60,11 +63,13 @@ class SlideLevel:
 class Slide:
     """How tiles fill the levels of a volume.
 
-    `affine` maps (z, y, x, 1) of level 0 to millimetres in the slide coordinate system.
+    `lead` names the axis before all others, along `paths`; "" if there is none. `affine` maps
+    (z, y, x, 1) of level 0 to millimetres in the slide coordinate system.
     """
 
     flavor: str
     organization: str
+    lead: str
     paths: tuple[str, ...]
     planes: tuple[float, ...]
     levels: tuple[SlideLevel, ...]
@@ -72,8 +77,8 @@ class Slide:
     affine: Matrix | None
 
     def index_of(self, tile: Tile) -> tuple[int, ...]:
-        """Return the index of a tile: optical path where there are several, z, y and x."""
-        lead = (self.paths.index(tile.path),) if len(self.paths) > 1 else ()
+        """Return the index of a tile: along the leading axis if there is one, z, y and x."""
+        lead = (self.paths.index(tile.path),) if self.lead else ()
         return *lead, self.planes.index(tile.plane), tile.row, tile.column
 
     def level_of(self, frame: int) -> int:

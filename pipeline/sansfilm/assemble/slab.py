@@ -73,7 +73,7 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     fill = plan.padding[0] if plan.padding else 0
     if plan.labels:
         planes[...] = plan.labels.fill
-    if plan.placed:
+    elif plan.placed:
         planes[...] = np.reshape(plan.placed.fill, (-1, 1, 1))
     present = []
     for place, frame in enumerate(plan.frames):
@@ -93,16 +93,13 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
         except BadInstanceError as exc:
             problem = _problem(frame, exc)
             return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
-        out = planes[place // plan.per_cell] if plan.placed is None else planes[0]
+        out, inside = _lay(stored, plan, planes, place)
         strange = frozenset[int]()
         if plan.labels:
-            strange = _draw(stored, frame, plan.labels, out)
+            strange = _draw(inside, frame, plan.labels, out)
             low, high = plan.labels.value_range
             limits: tuple[float, float] | None = (low, float(max((high, *strange))))
         else:
-            inside = stored
-            if plan.placed:
-                out, inside = _lay(out, stored, plan.placed.corners[place])
             _put(inside, frame, plan, out)
             limits = _limits(out, plan.padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
@@ -181,16 +178,22 @@ def _put(stored: np.ndarray, frame: Frame, plan: SlabPlan, out: np.ndarray) -> N
 
 
 def _lay(
-    out: np.ndarray, tile: np.ndarray, corner: tuple[int, int]
+    stored: np.ndarray, plan: SlabPlan, planes: np.ndarray, place: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of a plane ([c,] y, x) that a tile covers, and the part of it inside."""
+    """Return the part of a plane ([c,] y, x) that a frame covers, and the part of it inside."""
+    if plan.placed:
+        plane, corner = planes[0], plan.placed.corners[place]
+    else:
+        plane, corner = planes[place // plan.per_cell], (0, 0)
+        if plan.labels:
+            corner = plan.labels.corner
     at: list[slice] = []
     inside: list[slice] = []
-    for first, size, whole in zip(corner, tile.shape, out.shape[-2:], strict=False):
+    for first, size, whole in zip(corner, stored.shape, plane.shape[-2:], strict=False):
         start, stop = max(first, 0), min(first + size, whole)
         at.append(slice(start, stop))
         inside.append(slice(start - first, stop - first))
-    return out[..., at[0], at[1]], tile[inside[0], inside[1]]
+    return plane[..., at[0], at[1]], stored[inside[0], inside[1]]
 
 
 def _draw(stored: np.ndarray, frame: Frame, labels: Labels, out: np.ndarray) -> frozenset[int]:
@@ -201,12 +204,11 @@ def _draw(stored: np.ndarray, frame: Frame, labels: Labels, out: np.ndarray) -> 
     frozenset of int
         The numbers in a label map that are neither a segment's nor the background's.
     """
-    top, left = labels.corner
-    part = out[top : top + stored.shape[0], left : left + stored.shape[1]]
     if labels.about.kind == "BINARY":
-        part[stored != 0] = int(frame.axes["ReferencedSegmentNumber"])
+        number = frame.tile.path if frame.tile else frame.axes["ReferencedSegmentNumber"]
+        out[stored != 0] = int(number)
         return frozenset()
-    part[...] = stored
+    out[...] = stored
     if labels.about.kind == "FRACTIONAL":
         return frozenset()
     known = [labels.fill, *(segment.number for segment in labels.about.segments)]

@@ -67,7 +67,7 @@ def plan_volumes(
     segmented = [stack for stack in stacks if stack[0].segmentation]
     grids = find_grids(segmented, planner.plans, stored)
     labels = [plan_segmentation(stack, grids, options, drawn) for stack in segmented]
-    plans = planner.plans + plan_slides(tiles, options) + labels
+    plans = planner.plans + plan_slides(tiles, options, drawn) + labels
     plans.sort(key=lambda plan: (plan.series_uid, plan.volume_id))
     return plans, unique.problems + straight.problems, unique.copies + planner.copies
 

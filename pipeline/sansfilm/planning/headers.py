@@ -85,7 +85,7 @@ def _interpret(
     if segmentation and segmentation.kind == "LABELMAP":
         spec = label_format(spec)
     facts = [_modality_values(each, spec) for each in frame_facts(buffer, walked, syntax, count)]
-    tiles = [None] * count if segmentation else read_tiles(values, facts, spec, budgets)
+    tiles = read_tiles(values, facts, spec, segmentation, budgets)
     total = len(buffer) if prefix else source.size
     table = locate_frames(walked, spec, source, count, prefix, total, budgets)
     if table.header_length > budgets.header_bytes:

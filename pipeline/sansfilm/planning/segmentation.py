@@ -4,7 +4,7 @@ The reasons are in docs/decisions/0006-segmentations.md.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -106,7 +106,7 @@ def plan_segmentation(
     if len(of_cell) < len(stack):
         return _pictures(stack, about, options)
     source = grid.source.key if grid.source else None
-    several = about.kind == "FRACTIONAL" or _overlap(stack, grid.cells, drawn)
+    several = about.kind == "FRACTIONAL" or segments_overlap(stack, grid.cells, drawn)
     depth = grid.shape[0]
     if several:
         frames = [of_cell.get((n, z)) for n in range(len(order)) for z in range(depth)]
@@ -121,10 +121,11 @@ def plan_segmentation(
                                              source]),
         series_uid=first.series_uid,
         axes=(*lead, "z" if grid.affine else "i", "y", "x"),
-        shape=(*(len(order) for _ in lead), *grid.shape), dtype=_dtype(stack), frames=tuple(frames),
+        shape=(*(len(order) for _ in lead), *grid.shape), dtype=label_dtype(stack),
+        frames=tuple(frames),
         verdict=_verdict(grid, about, overlap=several and about.kind == "BINARY"),
         affine_lps=grid.affine, spacing_mm=(*(None for _ in lead), *grid.spacing),
-        rescale=_rescale(about), padding=None, patient_key=patient_of(first),
+        rescale=label_rescale(about), padding=None, patient_key=patient_of(first),
         orientation=tuple(anatomical_directions(grid.affine)) if grid.affine else (),
         axes_values=values, notes=_notes(grid, about, stack),
         labels=Labels(about, 1 if several else len(order), grid.corner, source),
@@ -138,12 +139,13 @@ def _pictures(stack: Sequence[Frame], about: Segmentation, options: Options) -> 
     if about.kind != "LABELMAP":
         return plan
     return replace(
-        plan, dtype=_dtype(stack), rescale=_rescale(about), padding=None,
+        plan, dtype=label_dtype(stack), rescale=label_rescale(about), padding=None,
         labels=Labels(about, 1, (0, 0), None),
     )  # fmt: skip
 
 
-def _dtype(stack: Sequence[Frame]) -> str:
+def label_dtype(stack: Sequence[Frame]) -> str:
+    """Return the smallest dtype of labels or fractions; that of a label map's pixels."""
     about = stack[0].segmentation
     assert about is not None
     if about.kind == "LABELMAP":
@@ -152,7 +154,8 @@ def _dtype(stack: Sequence[Frame]) -> str:
     return "uint8" if largest < 256 else "uint16"
 
 
-def _rescale(about: Segmentation) -> Rescale:
+def label_rescale(about: Segmentation) -> Rescale:
+    """Return how voxels become fractions of 1; labels are what they are."""
     if about.kind == "FRACTIONAL" and about.maximum > 1:
         return Rescale(1 / about.maximum, 0.0, "", "attributes")
     return Rescale(1.0, 0.0, "", "integer")
@@ -267,9 +270,11 @@ def _own_grid(stack: Sequence[Frame], tolerances: Tolerances) -> _Place:
 # ---------------------------------------------------------------------------------------- overlap
 
 
-def _overlap(stack: Sequence[Frame], cells: Sequence[int], drawn: Drawn | None) -> bool:
+def segments_overlap(
+    stack: Sequence[Frame], cells: Sequence[Hashable], drawn: Drawn | None
+) -> bool:
     """Tell whether a pixel is in several segments, by looking: headers may be wrong or silent."""
-    by_cell: dict[int, list[Frame]] = defaultdict(list)
+    by_cell: dict[Hashable, list[Frame]] = defaultdict(list)
     for cell, frame in zip(cells, stack, strict=True):
         by_cell[cell].append(frame)
     for frames in by_cell.values():

@@ -30,17 +30,13 @@ def read_segmentation(values: Item, spec: FrameSpec) -> Segmentation | None:
     Raises
     ------
     BadInstanceError
-        BAD_VALUE without a type, or if segments have no numbers of their own;
-        UNSUPPORTED_OBJECT for the tiles of a slide.
+        BAD_VALUE without a type, or if segments have no numbers of their own.
     """
     if values.token("SOPClassUID") not in SEGMENTATIONS:
         return None
     kind = values.code("SegmentationType")
     if kind not in _TYPES:
         raise BadInstanceError(ProblemCode.BAD_VALUE, "SegmentationType is not one of the standard")
-    if "TotalPixelMatrixColumns" in values:
-        message = "a segmentation of a slide is not placed yet"
-        raise BadInstanceError(ProblemCode.UNSUPPORTED_OBJECT, message)
     maximum = 1
     if kind == "FRACTIONAL":
         maximum = _word(values, "MaximumFractionalValue", 255)

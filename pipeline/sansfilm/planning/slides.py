@@ -11,9 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from sansfilm.model import Frame, Matrix, PixelMatrix, Slide, SlideLevel, Tile, Verdict, VolumePlan
+from sansfilm.model import (
+    Frame,
+    Labels,
+    Matrix,
+    PixelMatrix,
+    Segmentation,
+    Slide,
+    SlideLevel,
+    Tile,
+    Verdict,
+    VolumePlan,
+)
 from sansfilm.options import Options
 from sansfilm.planning.modality import plan_values
+from sansfilm.planning.segmentation import (
+    SEGMENT,
+    Drawn,
+    label_dtype,
+    label_rescale,
+    segments_overlap,
+)
 from sansfilm.planning.stacks import patient_of
 from sansfilm.planning.volumes import plan_pictures, volume_id
 
@@ -25,18 +43,25 @@ _FLAVORS = {"LABEL": "The label of a slide", "OVERVIEW": "The overview of a slid
             "THUMBNAIL": "The thumbnail of a slide"}  # fmt: skip
 
 
-def plan_slides(frames: Iterable[Frame], options: Options) -> list[VolumePlan]:
+def plan_slides(
+    frames: Iterable[Frame], options: Options, drawn: Drawn | None = None
+) -> list[VolumePlan]:
     """Plan frames that are tiles: one volume for each pyramid.
 
     A pyramid is the instances of one series and Pyramid UID that share pixel format, focal planes
     and optical paths, and whose widths agree. Instances that cover the same tiles, or do not agree
-    with the largest one, are volumes of their own; labels and overviews always are.
+    with the largest one, are volumes of their own; labels, overviews and segmentations always are.
+
+    Parameters
+    ----------
+    drawn : callable, optional
+        As in `plan_segmentation`.
     """
     pyramids: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
         pyramids[_pyramid(frame)].append(frame)
     return [
-        _plan(levels, options)
+        _plan(levels, options, drawn)
         for key in sorted(pyramids, key=repr)
         for levels in _split_levels(pyramids[key])
     ]
@@ -50,7 +75,7 @@ def _tile(frame: Frame) -> Tile:
 def _pyramid(frame: Frame) -> tuple[Hashable, ...]:
     spec, tile = frame.spec, _tile(frame)
     colour = spec.channels > 1
-    alone = tile.matrix.flavor != "VOLUME"
+    alone = tile.matrix.flavor != "VOLUME" or frame.segmentation is not None
     return (
         frame.series_uid, frame.study_uid, patient_of(frame), frame.modality, frame.sop_class_uid,
         frame.unit, spec.pixel_kind, spec.bits_stored, "" if colour else spec.photometric,
@@ -138,45 +163,70 @@ def _overlap(level: Sequence[Frame]) -> bool:
     return False
 
 
-def _plan(levels: Sequence[Sequence[Frame]], options: Options) -> VolumePlan:
+def _plan(levels: Sequence[Sequence[Frame]], options: Options, drawn: Drawn | None) -> VolumePlan:
     if len(levels) == 1 and _overlap(levels[0]):
         return plan_pictures(levels[0], options, "Tiles of a slide overlap.")
-    paths = tuple(sorted({_tile(frame).path for frame in levels[0]}))
-    planes = tuple(sorted({_tile(frame).plane for frame in levels[0]}))
+    base = levels[0][0]
+    about, matrix = base.segmentation, _tile(base).matrix
+    paths = sorted({_tile(frame).path for frame in levels[0]})
+    lead = "optical_path" if len(paths) > 1 else ""
+    if about and about.kind != "LABELMAP":
+        named, paths = paths, [str(segment.number) for segment in about.segments]
+        if not set(named) <= set(paths):
+            why = "Some frames name no segment, or one that is not there."
+            return plan_pictures(levels[0], options, why)
+        lead = "segment" if _several(levels[0], about, drawn) else ""
     frames: list[Frame] = []
     found: list[SlideLevel] = []
-    base = levels[0][0]
     for level in levels:
         first = len(frames)
         frames += sorted(level, key=_order)
         factors = _factors(base, level[0]) if level is not levels[0] else (1.0, 1.0)
         tile = level[0].spec.rows, level[0].spec.columns
         found.append(SlideLevel(_size(level[0]), tile, factors, first, len(frames)))
-    matrix = _tile(base).matrix
+    labels = Labels(about, 1, (0, 0), None) if about else None
     dtype, rescale, padding = plan_values(frames)
     fill = (float(padding[0]),) if padding else matrix.fill
+    if labels:
+        dtype, rescale, padding = label_dtype(frames), label_rescale(labels.about), None
+        fill = (float(labels.fill),)
+    planes = sorted({_tile(frame).plane for frame in levels[0]})
     spacing_z = _plane_spacing(planes, matrix, base)
-    affine = _affine(base, planes, spacing_z)
-    slide = Slide(matrix.flavor, matrix.organization or "TILED_SPARSE", paths, planes,
-                  tuple(found), fill, affine)  # fmt: skip
-    several, colour = len(paths) > 1, base.spec.channels > 1
-    axes = ("optical_path",) * several + ("c",) * colour + ("z", "y", "x")
-    sizes = (len(paths),) * several + (base.spec.channels,) * colour + (len(planes),)
-    values: dict[str, Any] = {}
-    if several:
-        values["optical_path"] = {
-            "values": list(paths), "unit": "", "keywords": ["OpticalPathIdentifier"],
-        }  # fmt: skip
-    if len(planes) > 1 and spacing_z is None:
-        values["z"] = {"values": list(planes), "unit": "mm"}
-    return VolumePlan(
-        volume_id=volume_id(frames, options), series_uid=base.series_uid, axes=axes,
-        shape=(*sizes, *_size(base)), dtype=dtype, frames=tuple(frames),
-        verdict=_verdict(slide, frames), affine_lps=None,
-        spacing_mm=(*(None for _ in axes[:-3]), spacing_z, *(base.pixel_spacing or (None, None))),
-        rescale=rescale, padding=padding, patient_key=patient_of(base), axes_values=values,
-        slide=slide,
+    slide = Slide(
+        matrix.flavor, matrix.organization or "TILED_SPARSE", lead, tuple(paths), tuple(planes),
+        tuple(found), fill, _affine(base, planes, spacing_z),
     )  # fmt: skip
+    colour = base.spec.channels > 1 and not about
+    axes = (*(lead,) * bool(lead), *("c",) * colour, "z", "y", "x")
+    sizes = (*(len(paths),) * bool(lead), *(base.spec.channels,) * colour, len(planes))
+    return VolumePlan(
+        volume_id=volume_id(frames, options, [lead] if about else None),
+        series_uid=base.series_uid, axes=axes, shape=(*sizes, *_size(base)), dtype=dtype,
+        frames=tuple(frames), verdict=_verdict(slide, frames), affine_lps=None,
+        spacing_mm=(*(None for _ in axes[:-3]), spacing_z, *(base.pixel_spacing or (None, None))),
+        rescale=rescale, padding=padding, patient_key=patient_of(base),
+        axes_values=_values(slide, spacing_z), labels=labels, slide=slide,
+    )  # fmt: skip
+
+
+def _several(level: Sequence[Frame], about: Segmentation, drawn: Drawn | None) -> bool:
+    """Tell whether segments need an axis of their own: fractions, and what overlaps."""
+    cells = [(tile.plane, tile.row, tile.column) for tile in map(_tile, level)]
+    return about.kind == "FRACTIONAL" or segments_overlap(level, cells, drawn)
+
+
+def _values(slide: Slide, spacing_z: float | None) -> dict[str, Any]:
+    """Return the values along the leading axis, and those of uneven focal planes."""
+    values: dict[str, Any] = {}
+    if slide.lead == "segment":
+        numbers = [int(path) for path in slide.paths]
+        values["segment"] = {"values": numbers, "unit": "", "keywords": [SEGMENT]}
+    elif slide.lead:
+        keywords = ["OpticalPathIdentifier"]
+        values[slide.lead] = {"values": list(slide.paths), "unit": "", "keywords": keywords}
+    if len(slide.planes) > 1 and spacing_z is None:
+        values["z"] = {"values": list(slide.planes), "unit": "mm"}
+    return values
 
 
 def _order(frame: Frame) -> tuple[str, float, int, int]:
@@ -208,35 +258,41 @@ def _affine(first: Frame, planes: Sequence[float], spacing_z: float | None) -> M
 
 
 def _verdict(slide: Slide, frames: Sequence[Frame]) -> Verdict:
+    first = frames[0]
     levels: list[dict[str, Any]] = []
     for level in slide.levels:
         tiles = [_tile(frame) for frame in frames[level.first : level.stop]]
-        area = sum(prod(_inside(tile, level)) for tile in tiles)
-        cells = len(slide.paths) * len(slide.planes) * prod(level.shape)
+        places = {(tile.path if slide.lead else "", tile.plane, tile.row, tile.column): tile
+                  for tile in tiles}  # fmt: skip
+        area = sum(prod(_inside(tile, level)) for tile in places.values())
+        cells = (len(slide.paths) if slide.lead else 1) * len(slide.planes) * prod(level.shape)
         levels.append({
             "rows": level.shape[0], "columns": level.shape[1], "tile": list(level.tile),
             "factors": list(level.factors), "tiles": len(tiles), "covered": area / cells,
         })  # fmt: skip
-    first = frames[0]
-    numbers = {
+    numbers: dict[str, Any] = {
         "organization": slide.organization, "flavor": slide.flavor, "levels": levels,
         "pixel_spacing_mm": first.pixel_spacing and list(first.pixel_spacing),
         "optical_paths": len(slide.paths), "focal_planes": len(slide.planes),
     }  # fmt: skip
-    rows, columns = slide.levels[0].shape
     what = _FLAVORS.get(slide.flavor, "A slide")
+    if about := first.segmentation:
+        what = f"A slide's segmentation of {len(about.drawn)} segments"
+        del numbers["optical_paths"]
+        numbers |= {"grid": "own", "segments": len(about.drawn),
+                    "overlap": slide.lead == "segment" and about.numbered}  # fmt: skip
+    rows, columns = slide.levels[0].shape
     text = f"{what}: {rows} x {columns} pixels"
     if first.pixel_spacing:
         text += f" of {first.pixel_spacing[0] * 1000:.4g} µm"
     count = len(slide.levels)
     text += " in 1 level." if count == 1 else f" in {count} levels of its own."
-    if len(slide.paths) > 1:
+    if slide.lead == "optical_path":
         text += f" {len(slide.paths)} optical paths."
     if len(slide.planes) > 1:
         text += f" {len(slide.planes)} focal planes."
-    if any(level["covered"] < 1 for level in levels):
-        part = levels[0]["covered"]
-        text += f" Tiles cover {100 * part:.4g} % of level 0; the rest is filled."
+    if levels[0]["covered"] < 1 and about is None:
+        text += f" Tiles cover {100 * levels[0]['covered']:.4g} % of level 0; the rest is filled."
     return Verdict("tiled", numbers, text)
 
 

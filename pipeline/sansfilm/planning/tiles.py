@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import FrameFacts, FrameSpec, PixelMatrix, Tile
+from sansfilm.model import FrameFacts, FrameSpec, PixelMatrix, Segmentation, Tile
 from sansfilm.options import Budgets
 from sansfilm.planning.facts import read_orientation
 from sansfilm.planning.items import Item
@@ -14,9 +14,18 @@ _WHITE = 255
 
 
 def read_tiles(
-    top: Item, facts: Sequence[FrameFacts], spec: FrameSpec, budgets: Budgets
+    top: Item,
+    facts: Sequence[FrameFacts],
+    spec: FrameSpec,
+    about: Segmentation | None,
+    budgets: Budgets,
 ) -> Sequence[Tile | None]:
     """Return the tile that each frame is; None for each frame of an image that is not tiled.
+
+    Parameters
+    ----------
+    about : Segmentation, optional
+        Of a segmentation: its segments take the place of optical paths.
 
     Raises
     ------
@@ -27,12 +36,15 @@ def read_tiles(
     if "TotalPixelMatrixColumns" not in top and "TotalPixelMatrixRows" not in top:
         return [None] * len(facts)
     matrix = _read_matrix(top, facts, spec, budgets)
+    name = "OpticalPathIdentifier"
+    if about is not None:
+        name = "" if about.kind == "LABELMAP" else "ReferencedSegmentNumber"
     sparse = [_ROW in each.extra or _COLUMN in each.extra for each in facts]
     if matrix.organization == "TILED_FULL" or not any(sparse):
-        return _fill(top, matrix, spec, len(facts))
+        return _fill(matrix, spec, len(facts), _paths(top, about), _planes(top))
     if not all(sparse):
         raise BadInstanceError(ProblemCode.BAD_VALUE, "some frames are tiles and some are not")
-    return [_read_tile(matrix, each, spec) for each in facts]
+    return [_read_tile(matrix, each, spec, str(each.axes.get(name) or "")) for each in facts]
 
 
 def _read_matrix(
@@ -47,13 +59,14 @@ def _read_matrix(
         at = [item.number(f"{axis}OffsetInSlideCoordinateSystem") for axis in "XY"]
         if at[0] is not None and at[1] is not None:
             origin = at[0], at[1]
+    frames_before = int(next(iter(top.numbers("ConcatenationFrameOffsetNumber")), 0))
     between = facts[0].extra.get("SpacingBetweenSlices")
     types = top.tokens("ImageType")
     return PixelMatrix(
         rows, columns, types[2] if len(types) > 2 else "VOLUME",
         top.code("DimensionOrganizationType"), top.token("PyramidUID"),
-        top.token("ConcatenationUID"), origin, read_orientation(top, "ImageOrientationSlide"),
-        between or None, _fill_value(top, spec),
+        top.token("ConcatenationUID"), frames_before, origin,
+        read_orientation(top, "ImageOrientationSlide"), between or None, _fill_value(top, spec),
     )  # fmt: skip
 
 
@@ -67,15 +80,23 @@ def _fill_value(top: Item, spec: FrameSpec) -> tuple[float, ...]:
     return tuple(float(round(value * ((1 << bits) - 1) / _WHITE)) for value in rgb)
 
 
-def _fill(top: Item, matrix: PixelMatrix, spec: FrameSpec, count: int) -> list[Tile]:
+def _paths(top: Item, about: Segmentation | None) -> list[str]:
+    if about is None:
+        paths = [item.text("OpticalPathIdentifier") for item in top.items("OpticalPathSequence")]
+        return paths or [""] * _count(top, "NumberOfOpticalPaths", 1)
+    return [""] if about.kind == "LABELMAP" else [str(each.number) for each in about.segments]
+
+
+def _planes(top: Item) -> int:
+    return _count(top, "TotalPixelMatrixFocalPlanes", 1)
+
+
+def _fill(
+    matrix: PixelMatrix, spec: FrameSpec, count: int, paths: Sequence[str], planes: int
+) -> list[Tile]:
     """Lay tiles side by side: along a row, row by row, plane by plane, path by path."""
     down, across = -(-matrix.rows // spec.rows), -(-matrix.columns // spec.columns)
-    paths = [item.text("OpticalPathIdentifier") for item in top.items("OpticalPathSequence")]
-    paths = paths or [""] * _count(top, "NumberOfOpticalPaths", 1)
-    planes = _count(top, "TotalPixelMatrixFocalPlanes", 1)
-    first = 0
-    if matrix.concatenation_uid:
-        first = int(next(iter(top.numbers("ConcatenationFrameOffsetNumber")), 0))
+    first = matrix.frames_before
     whole = down * across * planes * len(paths)
     if first < 0 or first + count > whole or (not matrix.concatenation_uid and count != whole):
         message = f"{count} frames where {whole} tiles fill the total pixel matrix"
@@ -93,7 +114,7 @@ def _fill(top: Item, matrix: PixelMatrix, spec: FrameSpec, count: int) -> list[T
     return tiles
 
 
-def _read_tile(matrix: PixelMatrix, facts: FrameFacts, spec: FrameSpec) -> Tile:
+def _read_tile(matrix: PixelMatrix, facts: FrameFacts, spec: FrameSpec, path: str) -> Tile:
     row, column = facts.extra.get(_ROW), facts.extra.get(_COLUMN)
     if not isinstance(row, int | float) or not isinstance(column, int | float):
         raise BadInstanceError(ProblemCode.BAD_VALUE, "a tile without a row or a column")
@@ -103,7 +124,7 @@ def _read_tile(matrix: PixelMatrix, facts: FrameFacts, spec: FrameSpec) -> Tile:
         raise BadInstanceError(ProblemCode.BAD_VALUE, "a tile outside of the total pixel matrix")
     height = facts.axes.get("ZOffsetInSlideCoordinateSystem") or 0.0
     plane = round(float(height) / 1000, 9)  # micrometres
-    return Tile(matrix, row, column, plane, str(facts.axes.get("OpticalPathIdentifier") or ""))
+    return Tile(matrix, row, column, plane, path)
 
 
 def _count(top: Item, keyword: str, default: int = 0) -> int:

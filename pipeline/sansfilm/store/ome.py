@@ -57,7 +57,8 @@ def group_attributes(
     if plan.slide:
         own["slide"] = {
             "flavor": plan.slide.flavor, "organization": plan.slide.organization,
-            "levels": len(plan.slide.levels), "optical_paths": list(plan.slide.paths),
+            "levels": len(plan.slide.levels),
+            "optical_paths": [] if plan.labels else list(plan.slide.paths),
             "fill": list(plan.slide.fill), "affine_slide": plan.slide.affine,
         }  # fmt: skip
     return {"ome": ome, "sansfilm": own}
