@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
+from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode.registry import decode_frame
 from sansfilm.errors import DeviceError, OptionError, Problem
@@ -154,7 +154,7 @@ def pixel_digest(options: Options, frame: Frame) -> str:
 def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
     """Decode a frame to tell whether segments overlap."""
     codestream, _ = read_frame(frame, False)
-    return decode_frame(codestream, frame.spec, options.prefer)[0]
+    return cut_out(decode_frame(codestream, frame.picture, options.prefer)[0], frame)
 
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:

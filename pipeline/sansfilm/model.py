@@ -5,7 +5,7 @@ images without one. Millimetres; patient coordinates are DICOM's LPS (PS3.3 C.7.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -106,6 +106,16 @@ class Segmentation:
     references: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a frame lies in the picture of its codestream, and the size of that, in pixels."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFacts:
     """What a header says of one frame: from the top level, or from its functional groups.
@@ -132,7 +142,8 @@ class Frame:
     """One 2-D image of an instance, and what the stages need to know of the instance.
 
     `number` counts from 1 to `of` within the instance; `pixels` says where this frame's codestream
-    lies. `axes` and `extra` as in FrameFacts.
+    lies. `axes` and `extra` as in FrameFacts. `cut` is there where the codestream holds several
+    frames: the tiles of a mosaic.
     """
 
     uri: str
@@ -165,6 +176,14 @@ class Frame:
     axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
     segmentation: Segmentation | None = None
+    cut: Cut | None = None
+
+    @property
+    def picture(self) -> FrameSpec:
+        """What a decoder must know of the codestream: the frame's own format, or one around it."""
+        if self.cut is None:
+            return self.spec
+        return replace(self.spec, rows=self.cut.rows, columns=self.cut.columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

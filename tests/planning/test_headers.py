@@ -82,6 +82,9 @@ def check_against_pydicom(header: Frame, path) -> None:
 def check_frames(found: list[Frame], path) -> None:
     """Frames of one file: numbered from 1, each with bytes of its own."""
     ds = pydicom.dcmread(path, stop_before_pixels=True)
+    if found[0].cut:  # one picture: test_mosaics.py
+        assert len({frame.pixels for frame in found}) == 1
+        return
     assert [frame.number for frame in found] == list(range(1, int(ds.NumberOfFrames) + 1))
     assert {(frame.of, frame.sop_instance_uid, frame.uri) for frame in found} == {
         (len(found), str(ds.SOPInstanceUID), str(path))

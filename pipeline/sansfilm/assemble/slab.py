@@ -1,19 +1,21 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
-Memory bound: the block, and per thread one instance as it was read and one decoded frame, for
-palettes also its colours.
+Memory bound: the block, and per thread one instance as it was read and one decoded picture (of
+which the tiles of a mosaic are views), for palettes also its colours.
 Reducing adds at most about one block more.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
-from sansfilm.model import Frame, FrameResult, FrameSpec, Labels, Lut, Map, SlabPlan
+from sansfilm.model import Frame, FrameResult, FrameSpec, Labels, Lut, Map, PixelLocation, SlabPlan
 from sansfilm_kernels import apply_lut, palette_to_rgb, pyramid, rescale, ybr_to_rgb
 
 Read = Callable[[Frame, bool], tuple[bytes, bytes]]
@@ -42,8 +44,9 @@ class Slab:
 
 @dataclass(slots=True)
 class _Done:
-    """What came of one frame."""
+    """What came of the frame at a place."""
 
+    place: int
     result: FrameResult
     header: bytes = b""
     values: tuple[float, float] | None = None
@@ -70,24 +73,31 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     fill = plan.padding[0] if plan.padding else 0
     if plan.labels:
         planes[...] = 0
-    present = []
+    pictures: dict[tuple[str, PixelLocation], list[tuple[int, Frame]]] = defaultdict(list)
     for place, frame in enumerate(plan.frames):
         if frame is None and plan.labels:
             continue
         if frame is None:
             planes[place] = fill
         else:
-            present.append((place, frame))
+            pictures[frame.uri, frame.pixels].append((place, frame))
     owners = set(plan.owners)
 
-    def one(item: tuple[int, Frame]) -> _Done:
-        place, frame = item
+    def one(picture: list[tuple[int, Frame]]) -> list[_Done]:
+        """Decode a codestream once, whatever number of frames it holds."""
+        _, first = picture[0]
+        owned = [place in owners for place, _ in picture]
         try:
-            codestream, outside = read(frame, place in owners)
-            stored, decoder = decode(codestream, frame.spec, plan.prefer)
+            codestream, outside = read(first, any(owned))
+            whole, decoder = decode(codestream, first.picture, plan.prefer)
         except BadInstanceError as exc:
-            problem = _problem(frame, exc)
-            return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
+            return [_Done(place, _failed(frame, exc)) for place, frame in picture]
+        done = [place_one(place, frame, cut_out(whole, frame), decoder) for place, frame in picture]
+        done[0].read, done[0].decoded = len(codestream) + len(outside), whole.nbytes
+        done[owned.index(True) if any(owned) else 0].header = outside
+        return done
+
+    def place_one(place: int, frame: Frame, stored: np.ndarray, decoder: str) -> _Done:
         out = planes[place // plan.per_cell]
         if plan.labels:
             _draw(stored, frame, plan.labels, out)
@@ -96,13 +106,12 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             _put(stored, frame, plan, out)
             limits = _limits(out, plan.padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
-        return _Done(result, outside, limits, len(codestream) + len(outside), stored.nbytes)
+        return _Done(place, result, values=limits)
 
-    done = list(run(one, present))
+    done = sorted(chain.from_iterable(run(one, pictures.values())), key=lambda each: each.place)
     return Slab(
         block,
-        tuple(each.header for (place, _), each in zip(present, done, strict=True)
-              if place in owners),
+        tuple(each.header for each in done if each.place in owners),
         tuple(each.result for each in done),
         (min((each.values[0] for each in done if each.values), default=fill),
          max((each.values[1] for each in done if each.values), default=fill)),
@@ -141,6 +150,14 @@ def _planes(plan: SlabPlan, block: np.ndarray) -> np.ndarray:
     inner = _inner(plan)
     index = tuple(slice(None) if axis in inner else 0 for axis in plan.axes)
     return np.moveaxis(block[index], inner.index(plan.axes[plan.stack]), 0)
+
+
+def cut_out(picture: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return the stored values of a frame: all of what its codestream holds, or its part of it."""
+    if frame.cut is None:
+        return picture
+    top, left = frame.cut.top, frame.cut.left
+    return picture[top : top + frame.spec.rows, left : left + frame.spec.columns]
 
 
 def stored_digest(stored: np.ndarray) -> str:
@@ -218,8 +235,9 @@ def _limits(values: np.ndarray, padding: tuple[float, float] | None) -> tuple[fl
     return (float(values.min()), float(values.max())) if values.size else None
 
 
-def _problem(frame: Frame, exc: BadInstanceError) -> Problem:
+def _failed(frame: Frame, exc: BadInstanceError) -> FrameResult:
     stage = "decode"
     if exc.code in (ProblemCode.SOURCE_CHANGED, ProblemCode.UNREADABLE):
         stage = "read"
-    return Problem(frame.uri, stage, exc.code, exc.message, frame.series_uid, frame.number, 1)
+    problem = Problem(frame.uri, stage, exc.code, exc.message, frame.series_uid, frame.number, 1)
+    return FrameResult(frame.sop_instance_uid, frame.number, problem=problem)

@@ -18,6 +18,7 @@ ATTRIBUTES: Mapping[str, tuple[int, str]] = {
     "FrameType": (0x00089007, "CS"),
     "ComplexImageComponent": (0x00089208, "CS"),
     "AcquisitionContrast": (0x00089209, "CS"),
+    "MRAcquisitionType": (0x00180023, "CS"),
     "SliceThickness": (0x00180050, "DS"),
     "KVP": (0x00180060, "DS"),
     "RepetitionTime": (0x00180080, "DS"),
