@@ -69,6 +69,20 @@ def magnitude_and_phase(folder):
 
 
 @case
+def components_of_ge(folder):
+    """Magnitude, phase, real, imaginary are 0 to 3 in a private element, and alike elsewhere."""
+
+    def edit(ds, n, _):
+        ds.ImageType, ds.Manufacturer = ["ORIGINAL", "PRIMARY", "OTHER"], "GE MEDICAL SYSTEMS"
+        ds.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", n)
+
+    made = series4d(folder, 4, edit, modality="MR")
+    names = ["MAGNITUDE", "PHASE", "REAL", "IMAGINARY"]
+    order = sorted(range(4), key=names.__getitem__)
+    return times([made[n] for n in order], "component", [names[n] for n in order])
+
+
+@case
 def time_and_echo(folder):
     def edit(ds, n, _):
         ds.TemporalPositionIdentifier, ds.EchoTime = n // 2 + 1, (5.0, 12.5)[n % 2]

@@ -263,7 +263,7 @@ def canonical(array, affine_lps):
         ("shuffled", 1), ("oblique", 1), ("temporal_position", 1), ("trigger_time", 1),
         ("acquisition_time_by_rank", 1), ("contrast_phases", 1), ("b_values", 1), ("echoes", 3),
         ("magnitude_and_phase", 2), ("mixed_orientations", 3), ("localizers", 3),
-        ("mosaics", 1), ("oblique_mosaics_from_the_top", 1),
+        ("components_of_ge", 4), ("mosaics", 1), ("oblique_mosaics_from_the_top", 1),
     ],
 )  # fmt: skip
 def test_dcm2niix_splits_and_orders_alike(tmp_path, name, files):

@@ -394,6 +394,7 @@ PRIVATE = {
     "GEDirectionX": "GEMS_ACQU_01",
     "GEDirectionY": "GEMS_ACQU_01",
     "GEDirectionZ": "GEMS_ACQU_01",
+    "GEImageType": "GEMS_PARM_01",
     "GEBValue": "GEMS_PARM_01",
     "PhilipsBValue": "Philips Imaging DD 001",
 }

@@ -198,6 +198,7 @@ ATTRIBUTES: Mapping[str, tuple[int, str]] = {
     "GEDirectionY": (0x001910BC, "DS"),
     "GEDirectionZ": (0x001910BD, "DS"),
     "GEParameterCreator": (0x00430010, "LO"),
+    "GEImageType": (0x0043102F, "SS"),
     "GEBValue": (0x00431039, "IS"),
     "PhilipsCreator": (0x20010010, "LO"),
     "PhilipsBValue": (0x20011003, "FL"),
