@@ -188,9 +188,10 @@ def means(full, out, factors, padding) -> np.ndarray:
 
 NOT_FOR_HIGHDICOM = (
     "enhanced_time", "enhanced_in_two_objects", "mosaics", "oblique_mosaics_from_the_top",
-    "mosaics_of_nobody_knows_how_many",
+    "mosaics_of_nobody_knows_how_many", "radiographs",
 )  # fmt: skip
-"""Big endian; a series of two objects; mosaics are pictures to it."""
+"""Big endian; a series of two objects; mosaics are pictures to it, and
+radiographs with positions slices."""
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -121,12 +121,14 @@ class FrameFacts:
     """What a header says of one frame: from the top level, or from its functional groups.
 
     `axes` has the attributes that may tell frames at one place apart (time, echo, b-value), by
-    DICOM keyword; `extra` what else helps a researcher.
+    DICOM keyword; `extra` what else helps a researcher. `spacing_kind` says what the spacing is
+    measured in: see `planning.calibration`.
     """
 
     position: Vector | None
     orientation: tuple[float, ...] | None
     pixel_spacing: tuple[float, float] | None
+    spacing_kind: str
     slice_thickness: float | None
     slope: float
     intercept: float
@@ -176,6 +178,7 @@ class Frame:
     axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
     segmentation: Segmentation | None = None
+    spacing_kind: str = "patient"
     cut: Cut | None = None
 
     @property

@@ -61,7 +61,8 @@ def check_against_pydicom(header: Frame, path) -> None:
         position, orientation = floats("ImagePositionPatient"), floats("ImageOrientationPatient")
         assert header.position == (position if orientation else None)
         assert header.orientation == (orientation if position else None)
-        assert header.pixel_spacing == floats("PixelSpacing")
+        spacing = floats("PixelSpacing") or floats("ImagerPixelSpacing")
+        assert header.pixel_spacing == spacing or header.spacing_kind == "region"
         assert (header.slice_thickness,) == (floats("SliceThickness") or (None,))
         slope = floats("RescaleSlope") or floats("DoseGridScaling") or (1.0,)
         assert (header.slope,) == slope

@@ -59,7 +59,7 @@ def print_info(volume: Volume) -> None:
         "axes": ", ".join(volume.axes),
         **{f"axis {name}": listing(entry) for name, entry in own["axes_values"].items()},
         "orientation": ", ".join(own["orientation"]) or "unknown",
-        "spacing": _numbers(own["spacing_mm"]),
+        "spacing": _spacing(own),
         "values": _values(own),
         "windows": "; ".join(f"C {w['center']:g} W {w['width']:g} {w['explanation']}".rstrip()
                              for w in own["windows"]) or "none",
@@ -133,10 +133,12 @@ def _values(own: Mapping[str, Any]) -> str:
     return f"{state} ({unit}), slope {rescale['slope']:g}, intercept {rescale['intercept']:g}"
 
 
-def _numbers(values: Sequence[float | None]) -> str:
+def _spacing(own: Mapping[str, Any]) -> str:
+    values, kind = own["spacing_mm"], own.get("spacing_kind", "patient")
     if not any(values):
         return "unknown"
-    return " x ".join("-" if value is None else f"{value:.6g}" for value in values) + " mm"
+    text = " x ".join("-" if value is None else f"{value:.6g}" for value in values) + " mm"
+    return text if kind == "patient" else f"{text} ({kind})"
 
 
 def _padding(ends: Sequence[float] | None) -> str:

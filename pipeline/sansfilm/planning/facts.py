@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameFacts, FrameSpec, Vector
+from sansfilm.planning.calibration import calibrate, read_calibration
 from sansfilm.planning.details import read_extra, read_windows
 from sansfilm.planning.items import Item
 from sansfilm.planning.modality import stored_range
@@ -26,13 +27,14 @@ def read_facts(top: Item) -> FrameFacts:
     placed = position is not None and orientation is not None
     slope, intercept = read_rescale(top)
     function, windows = read_windows(top)
+    spacing, kind = calibrate(top, read_spacing(top))
     return FrameFacts(
         position=position if placed else None,
         orientation=orientation if placed else None,
-        pixel_spacing=read_spacing(top), slice_thickness=top.number("SliceThickness"),
+        pixel_spacing=spacing, spacing_kind=kind, slice_thickness=top.number("SliceThickness"),
         slope=slope, intercept=intercept, unit=_unit(top),
         windows=windows, voi_function=function,
-        axes={}, extra=read_extra(top),
+        axes={}, extra=read_extra(top) | read_calibration(top),
     )  # fmt: skip
 
 

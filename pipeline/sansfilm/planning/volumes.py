@@ -146,9 +146,12 @@ def _finish(
 
 
 def _notes(frames: Sequence[Frame]) -> tuple[str, ...]:
+    notes = []
     if len({frame.padding for frame in frames}) > 1:
-        return ("Pixel Padding Value differs between frames: no value counts as padding.",)
-    return ()
+        notes.append("Pixel Padding Value differs between frames: no value counts as padding.")
+    if frames[0].spacing_kind == "detector":
+        notes.append("The spacing is that on the detector, where the patient appears enlarged.")
+    return tuple(notes)
 
 
 def _series_order(frame: Frame) -> tuple[bool, int, str, int]:

@@ -152,6 +152,7 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
         },
         "affine_lps": plan.affine_lps,
         "spacing_mm": plan.spacing_mm,
+        "spacing_kind": first.spacing_kind if any(plan.spacing_mm) else "none",
         "orientation": list(plan.orientation),
         "rescale": {
             "slope": rescale.slope,
