@@ -16,6 +16,12 @@ from sansfilm.frame_spec import shared_lut as shared_lut
 
 Vector = tuple[float, float, float]
 Matrix = tuple[tuple[float, ...], ...]
+Padding = tuple[float | str, float | str]
+"""Inclusive range of values that stand for no data.
+
+NaN and infinity are spelt "NaN", "Infinity" and "-Infinity", as in Zarr: as numbers, NaN would not
+be equal to itself, and JSON knows neither.
+"""
 
 HEADER_CHUNK = 2**20
 """Bytes in one chunk of ``dicom/headers``."""
@@ -171,7 +177,7 @@ class Frame:
     unit: str
     windows: tuple[Window, ...]
     voi_function: str
-    padding: tuple[float, float] | None
+    padding: Padding | None
     instance_number: int | None
     lossy: tuple[bool, str, float | None]
     identity: Identity
@@ -245,6 +251,14 @@ class LevelPlan:
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
     factors: tuple[int, ...]
+
+
+def padding_range(padding: Padding | None) -> tuple[float, float] | None:
+    """Return a range of padding as numbers; (NaN, NaN) if NaN is padding."""
+    if padding is None:
+        return None
+    low, high = (float(end) if isinstance(end, str) else end for end in padding)
+    return low, high
 
 
 def stack_axis(axes: Sequence[str]) -> int:
@@ -322,7 +336,7 @@ class VolumePlan(_Cells):
     affine_lps: Matrix | None
     spacing_mm: tuple[float | None, ...]
     rescale: Rescale
-    padding: tuple[float, float] | None
+    padding: Padding | None
     patient_key: str
     orientation: tuple[str, ...] = ()
     axes_values: Mapping[str, Any] = field(default_factory=dict)
@@ -361,7 +375,7 @@ class SlabPlan(_Cells):
     levels: tuple[LevelPlan, ...]
     dtype: str
     rescale: Rescale
-    padding: tuple[float, float] | None
+    padding: Padding | None
     owners: tuple[int, ...]
     header_chunk: int
     compression_level: int

@@ -6,6 +6,7 @@ Reducing adds at most about one block more.
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,17 @@ from typing import Any
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
-from sansfilm.model import Frame, FrameResult, FrameSpec, Labels, Lut, Map, PixelLocation, SlabPlan
+from sansfilm.model import (
+    Frame,
+    FrameResult,
+    FrameSpec,
+    Labels,
+    Lut,
+    Map,
+    PixelLocation,
+    SlabPlan,
+    padding_range,
+)
 from sansfilm_kernels import apply_lut, palette_to_rgb, pyramid, rescale, ybr_to_rgb
 
 Read = Callable[[Frame, bool], tuple[bytes, bytes]]
@@ -70,7 +81,8 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     """
     block = np.empty(_block_shape(plan), plan.dtype)
     planes = _planes(plan, block)
-    fill = plan.padding[0] if plan.padding else 0
+    padding = padding_range(plan.padding)
+    fill = padding[0] if padding else 0
     if plan.labels:
         planes[...] = 0
     pictures: dict[tuple[str, PixelLocation], list[tuple[int, Frame]]] = defaultdict(list)
@@ -104,17 +116,18 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             limits: tuple[float, float] | None = plan.labels.value_range
         else:
             _put(stored, frame, plan, out)
-            limits = _limits(out, plan.padding)
+            limits = _limits(out, padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
         return _Done(place, result, values=limits)
 
+    empty = fill if math.isfinite(fill) else 0
     done = sorted(chain.from_iterable(run(one, pictures.values())), key=lambda each: each.place)
     return Slab(
         block,
         tuple(each.header for each in done if each.place in owners),
         tuple(each.result for each in done),
-        (min((each.values[0] for each in done if each.values), default=fill),
-         max((each.values[1] for each in done if each.values), default=fill)),
+        (min((each.values[0] for each in done if each.values), default=empty),
+         max((each.values[1] for each in done if each.values), default=empty)),
         sum(each.read for each in done),
         sum(each.decoded for each in done),
     )  # fmt: skip
@@ -129,7 +142,7 @@ def reduce_slab(plan: SlabPlan, block: np.ndarray) -> list[np.ndarray]:
     factors = [level.factors[outer:] for level in plan.levels[1:]]
     method: Any = plan.labels.method if plan.labels else "mean"
     whole = block.reshape(block.shape[outer:])
-    smaller = pyramid(whole, factors, padding=plan.padding, method=method)
+    smaller = pyramid(whole, factors, padding=padding_range(plan.padding), method=method)
     return [block, *(part.reshape(block.shape[:outer] + part.shape) for part in smaller)]
 
 
@@ -229,7 +242,7 @@ def _entries(lut: Lut) -> np.ndarray:
 def _limits(values: np.ndarray, padding: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return the smallest and largest finite value that is no padding, None if there is none."""
     if padding is not None:
-        values = values[(values < padding[0]) | (values > padding[1])]
+        values = values[~((values >= padding[0]) & (values <= padding[1]))]
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None

@@ -141,10 +141,10 @@ def _spacing(own: Mapping[str, Any]) -> str:
     return text if kind == "patient" else f"{text} ({kind})"
 
 
-def _padding(ends: Sequence[float] | None) -> str:
+def _padding(ends: Sequence[float | str] | None) -> str:
     if ends is None:
         return "none"
-    words = dict.fromkeys(f"{end:.10g}" for end in ends)
+    words = dict.fromkeys(str(end) if isinstance(end, str) else f"{end:.10g}" for end in ends)
     return " to ".join(words)
 
 
