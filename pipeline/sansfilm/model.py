@@ -75,6 +75,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiLut:
+    """One VOI LUT (PS3.3 C.11.2.1.1): a table from modality values to grey of `table.bits`."""
+
+    table: Lut
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who the image is of; goes to the patients table and to nothing else, reprs least of all."""
 
@@ -141,6 +149,7 @@ class FrameFacts:
     unit: str
     windows: tuple[Window, ...]
     voi_function: str
+    voi_luts: tuple[VoiLut, ...]
     axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
 
@@ -185,6 +194,7 @@ class Frame:
     extra: Mapping[str, Any]
     segmentation: Segmentation | None = None
     spacing_kind: str = "patient"
+    voi_luts: tuple[VoiLut, ...] = ()
     cut: Cut | None = None
 
     @property

@@ -114,8 +114,8 @@ def test_what_tells_frames_apart(tmp_path):
         "AcquisitionTime": 3723.25,
         "TemporalPositionIdentifier": 4,
     }
-    mapping = {"RealWorldValueSlope": 2.5, "RealWorldValueIntercept": -1.0, "LUTLabel": "T1",
-               "MeasurementUnits": "ms"}  # fmt: skip
+    mapping = {"slope": 2.5, "intercept": -1.0, "label": "T1", "unit": "ms",
+               "unit_scheme": "UCUM"}  # fmt: skip
     assert first.extra == {
         "FrameAcquisitionDuration": 12.5, "InStackPositionNumber": 3,
         "RRIntervalTimeNominal": 800.0, "RealWorldValueMapping": (mapping,),

@@ -63,6 +63,8 @@ def print_info(volume: Volume) -> None:
         "values": _values(own),
         "windows": "; ".join(f"C {w['center']:g} W {w['width']:g} {w['explanation']}".rstrip()
                              for w in own["windows"]) or "none",
+        "voi luts": "; ".join(f"{lut['explanation'] or 'without a name'}, {lut['entries']} entries"
+                              for lut in own.get("voi_luts", ())) or "none",
         "padding": _padding(own["padding"]),
         "lossy": "yes" if own["lossy"]["is_lossy"] else "no",
         "decoded by": ", ".join(f"{syntax}: {', '.join(names)}"

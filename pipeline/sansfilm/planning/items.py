@@ -70,6 +70,15 @@ class Item(Values):
         """Return the order of bytes in numbers."""
         return "big" if self._order == ">" else "little"
 
+    @property
+    def syntax(self) -> str:
+        """Return the UID of the transfer syntax that the values are written in."""
+        return self._syntax
+
+    def written_vr(self, keyword: str) -> bytes:
+        """Return the VR that an element was written with; b"" if it is absent or says nothing."""
+        return self._element(keyword)[0]
+
     def private(self, group: int, creator: str, element: int) -> bytes:
         """Return the value of a private element, b"" if it is absent.
 
