@@ -97,7 +97,7 @@ def mosaic(
     off = [0, -(whole.shape[0] - rows) / 2, -(whole.shape[1] - columns) / 2, 0]
     corner = first + affine @ off
     ds.SOPInstanceUID += f".{path.stem}"
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE", "MOSAIC"]
     ds.ImagePositionPatient = [f"{value:.10g}" for value in corner[:3]]
     ds.Rows, ds.Columns = whole.shape
     ds.SpacingBetweenSlices = f"{np.linalg.norm(affine[:3, 0]):.10g}"

@@ -1,6 +1,7 @@
 """Mosaics: each tile is the slice that it was made of, or there is a Problem that says why."""
 
 import gzip
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -258,3 +259,52 @@ def test_a_mosaic_whose_image_header_has_been_removed(shared_data, read):
         for z, frame in enumerate(frames):
             pixels = stored_pixels(Options(), frame)
             np.testing.assert_array_equal(pixels, values[:, :, 49 - z, t].T)
+
+
+def by_dcm2niix(folder: Path, out: Path):
+    program = pytest.importorskip("dcm2niix").bin
+    out.mkdir()
+    arguments = [program, "-z", "n", "-b", "n", "-f", "a", "-o", out, folder]
+    subprocess.run(arguments, check=True, capture_output=True)
+    (path,) = out.glob("*.nii")
+    return nibabel.load(path)
+
+
+@pytest.mark.parametrize("name", ["siemens_dwi_0.dcm.gz", "siemens_dwi_1000.dcm.gz"])
+def test_dcm2niix_makes_the_same_of_a_scanners_mosaic(tmp_path, read, name):
+    if not (THEIRS / name).is_file():
+        pytest.skip("nibabel is installed without its test data")
+    path = tmp_path / "in" / "1.dcm"
+    path.parent.mkdir()
+    path.write_bytes(gzip.decompress((THEIRS / name).read_bytes()))
+    theirs = by_dcm2niix(path.parent, tmp_path / "out")
+    values, to_ras = np.asarray(theirs.dataobj), np.diag([-1, -1, 1, 1])
+    across = np.linalg.inv(theirs.affine)
+    frames = read(path)
+    assert values.shape == (128, 128, 48)
+    for frame in frames:
+        right, down = np.split(np.array(frame.orientation), 2)
+        corners = [
+            np.array(frame.position) + right * frame.pixel_spacing[1] * x
+            + down * frame.pixel_spacing[0] * y
+            for y, x in ((0, 0), (127, 127))
+        ]  # fmt: skip
+        (x0, y0, z0), (x1, y1, z1) = (
+            (across @ to_ras @ [*corner, 1])[:3] for corner in corners
+        )  # fmt: skip
+        assert z0 == pytest.approx(z1, abs=1e-3)
+        assert (x0, x1, y0, y1) == pytest.approx((0, 127, 127, 0), abs=1e-2)
+        np.testing.assert_array_equal(
+            stored_pixels(Options(), frame), values[:, ::-1, round(z0)].T
+        )  # fmt: skip
+
+
+def test_dcm2niix_cuts_the_same_tiles_where_it_has_to_guess(tmp_path, shared_data, read):
+    folder = shared_data / "4d" / "siemens-mosaic-2vol"
+    values = np.asarray(by_dcm2niix(folder, tmp_path / "out").dataobj)
+    assert values.shape == (80, 80, 64, 2)  # fourteen tiles more than the protocol has slices
+    for t, name in enumerate(("IM-0001-0001.dcm", "IM-0001-0002.dcm")):
+        for z, frame in enumerate(read(folder / name)):
+            np.testing.assert_array_equal(
+                stored_pixels(Options(), frame), values[:, ::-1, z, t].T
+            )  # fmt: skip
