@@ -169,6 +169,42 @@ def test_what_is_not_known_is_not_guessed(tmp_path, read, edit, message, frames)
     assert problem.frames == frames
 
 
+@settings(max_examples=150, **FOREVER)
+@given(data=st.data())
+def test_damaged_headers_give_frames_or_problems(tmp_path, read, data):
+    path = tmp_path / "7.dcm"
+    if not path.exists():
+        ds = siemens.mosaic(made_of(tmp_path), path)
+        put_protocol(NEAR)(ds)
+        synth.write(ds, path)
+    whole = bytearray(path.read_bytes())
+    start = whole.index(b"SIEMENS MR HEADER")
+    end = whole.index(b"ASCCONV END")
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(start, end))] = data.draw(st.integers(0, 255))
+    found = read(bytes(whole))
+    assert isinstance(found, Problem | Frame | list)
+
+
+@pytest.mark.parametrize(
+    ("tags", "text"),
+    [
+        (COUNT | {"SliceNormalVector": ["1e308", "1e308", "1e308"]}, NEAR),
+        (COUNT | {"SliceNormalVector": ["0", "0", "7"]}, NEAR),
+        (COUNT | {"SliceNormalVector": ["nan", "0", "1"]}, NEAR.replace("33.25", "1e999")),
+        (COUNT, NEAR.replace("33.25", "1e300")),
+        ({"NumberOfImagesInMosaic": ["nan"]}, ""),
+        ({"NumberOfImagesInMosaic": ["1e400"]}, ""),
+    ],
+)
+def test_numbers_that_cannot_be(tmp_path, read, tags, text):
+    ds = siemens.mosaic(made_of(tmp_path), tmp_path / "1.dcm", bare=True)
+    siemens.put_csa(ds, siemens.IMAGE, tags)
+    siemens.put_csa(ds, siemens.SERIES, {"MrPhoenixProtocol": [text]})
+    synth.write(ds, tmp_path / "1.dcm")
+    assert read(tmp_path / "1.dcm").code == ProblemCode.UNSUPPORTED_MULTIFRAME
+
+
 def test_without_a_place_the_tiles_are_kept(tmp_path, read):
     made = made_of(tmp_path)
     ds = siemens.mosaic(made, tmp_path / "1.dcm", bare=True)

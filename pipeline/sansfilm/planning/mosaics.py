@@ -14,6 +14,7 @@ import numpy as np
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import Cut, Frame, Vector
 from sansfilm.planning.csa import read_csa, read_slices
+from sansfilm.planning.facts import FARTHEST_MM
 from sansfilm.planning.items import Item
 
 _MOST = 2**12
@@ -82,9 +83,9 @@ class Mosaic:
             raise _refused(message)
         directions = [forward] if forward else []
         if self.normal is not None:
-            along = float(np.dot(self.normal, normal))
-            if abs(along) < _PARALLEL:
-                raise _refused("SliceNormalVector is not at right angles to the slices")
+            along = sum(a * b for a, b in zip(self.normal, normal.tolist(), strict=True))
+            if not _PARALLEL < abs(along) < 1 / _PARALLEL:
+                raise _refused("SliceNormalVector is no unit vector at right angles to the slices")
             directions.append(math.copysign(1.0, along))
         if len(set(directions)) > 1:
             raise _refused("SliceNormalVector and protocol contradict each other")
@@ -133,6 +134,8 @@ def read_mosaic(values: Item) -> Mosaic | None:
     protocol = series.get("MrPhoenixProtocol") or series.get("MrProtocol") or ("",)
     volume = values.code("MRAcquisitionType") == "3D"  # whose protocol has slabs, not slices
     slices = () if volume else read_slices(protocol[0])
+    if any(not abs(coordinate) < FARTHEST_MM for place in slices for coordinate in place):
+        slices = ()
     stated = values.private(0x0019, "SIEMENS MR HEADER", 0x0A)
     counts = {int.from_bytes(stated, values.byteorder)} if len(stated) == 2 else set()
     counts |= {int(number) for number in _numbers(image.get("NumberOfImagesInMosaic", ()), 1)}
@@ -145,7 +148,7 @@ def read_mosaic(values: Item) -> Mosaic | None:
     distance = values.number("SpacingBetweenSlices")
     return Mosaic(
         counts.pop(), (normal[0], normal[1], normal[2]) if normal else None,
-        distance if distance and distance > 0 else None, slices,
+        distance if distance and 0 < distance < FARTHEST_MM else None, slices,
     )  # fmt: skip
 
 
