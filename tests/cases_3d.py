@@ -283,6 +283,18 @@ def some_without_a_place(folder):
     return Case((part(slices(made), slice(2, None), affine=affine), lost))
 
 
+@case
+def radiographs(folder):
+    """Their spacing is that of the detector: Image Position makes no volume of them."""
+
+    def edit(ds, z):
+        ds.SOPClassUID, ds.ImagerPixelSpacing = "1.2.840.10008.5.1.4.1.1.1.1", ds.PixelSpacing
+        ds.InstanceNumber = z + 1
+
+    made = write(folder, edit, modality="DX")
+    return slices(made, "series2d", axes=("i", "y", "x"), affine=None)
+
+
 # ------------------------------------------------------------------------------------- values
 
 

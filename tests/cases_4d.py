@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from case_parts import SLICES, case, moved, series4d, times, without
+import siemens
+from case_parts import OBLIQUE, SLICES, Case, case, moved, series4d, times, without
 
 
 @case
@@ -65,6 +66,20 @@ def magnitude_and_phase(folder):
         ds.ImageType = ["ORIGINAL", "PRIMARY", "MP"[n], "NONE"]
 
     return times(series4d(folder, 2, edit, modality="MR"), "component", ["MAGNITUDE", "PHASE"])
+
+
+@case
+def components_of_ge(folder):
+    """Magnitude, phase, real, imaginary are 0 to 3 in a private element, and alike elsewhere."""
+
+    def edit(ds, n, _):
+        ds.ImageType, ds.Manufacturer = ["ORIGINAL", "PRIMARY", "OTHER"], "GE MEDICAL SYSTEMS"
+        ds.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", n)
+
+    made = series4d(folder, 4, edit, modality="MR")
+    names = ["MAGNITUDE", "PHASE", "REAL", "IMAGINARY"]
+    order = sorted(range(4), key=names.__getitem__)
+    return times([made[n] for n in order], "component", [names[n] for n in order])
 
 
 @case
@@ -143,3 +158,37 @@ def instance_order_alone(folder):
         ds.InstanceNumber = SLICES * t + z + 1
 
     return times(series4d(folder, 3, edit), "i", [0, 1, 2])
+
+
+def packed(folder, *, backwards=False, bare=False, **more):
+    """Write three volumes in time as a mosaic each; expect them from the lowest slice on."""
+
+    def edit(ds, t, _):
+        ds.AcquisitionNumber, ds.AcquisitionTime = t + 1, f"0304{2.5 * t:09.6f}"
+
+    made = series4d(folder, 3, edit, modality="MR", intercept=0.0, **more)
+    volume = times(made, "t", [11040 + 2.5 * t for t in range(3)])
+    for t, one in enumerate(made):
+        uid = siemens.mosaic(
+            one, folder / f"{t}.dcm", backwards=backwards, bare=bare, InstanceNumber=t + 1
+        ).SOPInstanceUID
+        for z, path in enumerate(one.paths):
+            volume.frames[t, z] = uid, SLICES - z if backwards else z + 1
+            path.unlink()
+    return volume
+
+
+@case
+def mosaics(folder):
+    return packed(folder)
+
+
+@case
+def oblique_mosaics_from_the_top(folder):
+    return packed(folder, backwards=True, orientation=OBLIQUE)
+
+
+@case
+def mosaics_of_nobody_knows_how_many(folder):
+    packed(folder, bare=True)
+    return Case((), {"UNSUPPORTED_MULTIFRAME": 3})

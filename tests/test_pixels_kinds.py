@@ -9,6 +9,8 @@ import pydicom
 import pytest
 import synth
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, convert_color_space, pixel_array
 
@@ -201,13 +203,74 @@ def test_floats_that_are_not_finite(tmp_path, volume_of):
     values = np.full((2, 16, 16), 2.5, np.float32)
     values[0, 0, :3] = np.nan, np.inf, -np.inf
     values[1] = np.nan
-    pixel_kinds.write(tmp_path / "in/a.dcm", values, "MONOCHROME2", FloatPixelPaddingValue=np.nan)
+    pixel_kinds.write(tmp_path / "in/a.dcm", values, "MONOCHROME2")
     volume = volume_of(tmp_path / "in")
     assert np.array_equal(volume.array[:], values, equal_nan=True)
     assert volume.attributes["padding"] is None
     window = volume.ome["omero"]["channels"][0]["window"]
     assert (window["min"], window["max"]) == (2.5, 2.5)
     json.dumps(volume.attributes, allow_nan=False)
+    assert np.isnan(volume.levels[1][0, 0, 0])  # nobody said that NaN is no data
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spelt", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("gap", [False, True])
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32), part=st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+def test_padding_that_is_no_finite_number(tmp_path_factory, dtype, spelt, gap, seed, part):
+    """Means are those of numpy.nanmean; all of JSON stays JSON."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 10, (4, 21, 18)).astype(dtype)
+    values[rng.random(values.shape) < part] = spelt
+    keyword = "FloatPixelPaddingValue" if dtype == np.float32 else "DoubleFloatPixelPaddingValue"
+    folder = tmp_path_factory.mktemp("floats")
+    write_stack(folder / "in", values, "MONOCHROME2", **{keyword: float(spelt)})
+    if gap:
+        sorted((folder / "in").iterdir())[1].unlink()
+        values[1] = spelt
+    sansfilm.ingest(folder / "in", folder / "a", options=SMALL, workers=1)
+    (volume,) = sansfilm.open(folder / "a")
+    assert volume.attributes["padding"] == [spelt, spelt]
+    json.dumps(volume.attributes, allow_nan=False)
+    assert np.array_equal(volume.array[:], values, equal_nan=True)
+    assert np.array_equal(volume.array.fill_value, dtype(spelt), equal_nan=True)
+    known = np.where(values == dtype(spelt), np.nan, values)
+    window = volume.ome["omero"]["channels"][0]["window"]
+    low, high = (0.0, 0.0) if np.isnan(known).all() else (np.nanmin(known), np.nanmax(known))
+    assert (window["min"], window["max"]) == (low, high)
+    for number, array in enumerate(volume.levels[1:], 1):
+        factors = list(map(round, volume.factors(number)))
+        array = array[:]
+        for index in np.ndindex(array.shape):
+            cell = tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))
+            there = known[cell].astype(np.float64)
+            if np.isnan(there).all():
+                np.testing.assert_array_equal(array[index], dtype(spelt))
+            else:
+                np.testing.assert_allclose(array[index], np.nanmean(there), rtol=1e-6, atol=1e-6)
+    if gap:
+        padding = volume.to_xarray().attrs["padding"]
+        np.testing.assert_array_equal(padding, [float(spelt)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (np.nan, None, ["NaN", "NaN"]),
+        (np.nan, np.nan, ["NaN", "NaN"]),
+        (np.nan, 3.0, None),
+        (3.0, np.nan, None),
+        (-np.inf, -5.0, ["-Infinity", -5.0]),
+        (7.0, np.inf, [7.0, "Infinity"]),
+        (9.0, 7.0, [7.0, 9.0]),
+    ],
+)
+def test_ranges_of_float_padding(tmp_path, volume_of, first, last, expected):
+    values = np.linspace(-10, 10, 4 * 16 * 16, dtype=np.float32).reshape(4, 16, 16)
+    limit = {} if last is None else {"FloatPixelPaddingRangeLimit": last}
+    write_stack(tmp_path / "in", values, "MONOCHROME2", FloatPixelPaddingValue=first, **limit)
+    assert volume_of(tmp_path / "in").attributes["padding"] == expected
 
 
 @pytest.mark.parametrize("slopes", [(1, 1), (0.5, 0.5), (2, 3)])

@@ -34,8 +34,10 @@ def mean_levels(
 
 
 def outside(tile: Array, padding: tuple[Any, Any], xp: Any) -> Array:
-    """Return where `tile` is not padding; NaN is not padding."""
+    """Return where `tile` is not padding; NaN is none unless both ends are NaN."""
     low, high = padding
+    if low != low:
+        return tile == tile
     if low == high:
         return tile != low
     return xp.logical_not(xp.logical_and(tile >= low, tile <= high))

@@ -1,5 +1,6 @@
 """Reduce a block by whole factors: one level, or all levels of a pyramid at once."""
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -53,7 +54,8 @@ def downsample(
         exists; taken as it is, also if it is padding.
     padding : (low, high), optional
         Inclusive range of values of `block` that stand for no data (PS3.3 C.7.5.1.1.2). A cell
-        with nothing else gives `low`, or the nearest value to it that the dtype has.
+        with nothing else gives `low`, or the nearest value to it that the dtype has. For floats
+        ``(nan, nan)``: NaN stands for no data (PS3.3 C.7.6.24.1.1) and does not propagate.
 
     Returns
     -------
@@ -156,7 +158,8 @@ def _checked_padding(
     if padding is None:
         return None
     low, high = padding
-    if not low <= high:
+    both = math.isnan(low) and math.isnan(high) and xp.isdtype(block.dtype, "real floating")
+    if not low <= high and not both:
         raise ValueError(f"padding must be a range (low, high), got {padding}")
     if xp.isdtype(block.dtype, "real floating"):
         return float(low), float(high)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
+from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode.registry import decode_frame
 from sansfilm.errors import DeviceError, OptionError, Problem
@@ -167,7 +167,7 @@ def drawn_pixels(options: Options, frame: Frame) -> int:
 def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
     """Decode a frame for what planning has to know of it."""
     codestream, _ = read_frame(frame, False)
-    return decode_frame(codestream, frame.spec, options.prefer)[0]
+    return cut_out(decode_frame(codestream, frame.picture, options.prefer)[0], frame)
 
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:

@@ -5,7 +5,7 @@ images without one. Millimetres; patient coordinates are DICOM's LPS (PS3.3 C.7.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +24,12 @@ from sansfilm.slide import SlideLevel as SlideLevel
 from sansfilm.slide import Tile as Tile
 
 Vector = tuple[float, float, float]
+Padding = tuple[float | str, float | str]
+"""Inclusive range of values that stand for no data.
+
+NaN and infinity are spelt "NaN", "Infinity" and "-Infinity", as in Zarr: as numbers, NaN would not
+be equal to itself, and JSON knows neither.
+"""
 
 HEADER_CHUNK = 2**20
 """Bytes in one chunk of ``dicom/headers``."""
@@ -77,6 +83,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiLut:
+    """One VOI LUT (PS3.3 C.11.2.1.1): a table from modality values to grey of `table.bits`."""
+
+    table: Lut
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who the image is of; goes to the patients table and to nothing else, reprs least of all."""
 
@@ -88,22 +102,36 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a frame lies in the picture of its codestream, and the size of that, in pixels."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFacts:
     """What a header says of one frame: from the top level, or from its functional groups.
 
     `axes` has the attributes that may tell frames at one place apart (time, echo, b-value), by
-    DICOM keyword; `extra` what else helps a researcher.
+    DICOM keyword; `extra` what else helps a researcher. `spacing_kind` says what the spacing is
+    measured in: see `planning.calibration`.
     """
 
     position: Vector | None
     orientation: tuple[float, ...] | None
     pixel_spacing: tuple[float, float] | None
+    spacing_kind: str
     slice_thickness: float | None
     slope: float
     intercept: float
     unit: str
     windows: tuple[Window, ...]
     voi_function: str
+    voi_luts: tuple[VoiLut, ...]
     axes: Mapping[str, float | str]
     extra: Mapping[str, Any]
 
@@ -113,7 +141,8 @@ class Frame:
     """One 2-D image of an instance, and what the stages need to know of the instance.
 
     `number` counts from 1 to `of` within the instance; `pixels` says where this frame's codestream
-    lies. `axes` and `extra` as in FrameFacts.
+    lies. `axes` and `extra` as in FrameFacts. `cut` is there where the codestream holds several
+    frames: the tiles of a mosaic.
     """
 
     uri: str
@@ -139,7 +168,7 @@ class Frame:
     unit: str
     windows: tuple[Window, ...]
     voi_function: str
-    padding: tuple[float, float] | None
+    padding: Padding | None
     instance_number: int | None
     lossy: tuple[bool, str, float | None]
     identity: Identity
@@ -147,6 +176,16 @@ class Frame:
     extra: Mapping[str, Any]
     segmentation: Segmentation | None = None
     tile: Tile | None = None
+    spacing_kind: str = "patient"
+    voi_luts: tuple[VoiLut, ...] = ()
+    cut: Cut | None = None
+
+    @property
+    def picture(self) -> FrameSpec:
+        """What a decoder must know of the codestream: the frame's own format, or one around it."""
+        if self.cut is None:
+            return self.spec
+        return replace(self.spec, rows=self.cut.rows, columns=self.cut.columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +247,14 @@ class LevelPlan:
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
     factors: tuple[float, ...]
+
+
+def padding_range(padding: Padding | None) -> tuple[float, float] | None:
+    """Return a range of padding as numbers; (NaN, NaN) if NaN is padding."""
+    if padding is None:
+        return None
+    low, high = (float(end) if isinstance(end, str) else end for end in padding)
+    return low, high
 
 
 def stack_axis(axes: Sequence[str]) -> int:
@@ -286,7 +333,7 @@ class VolumePlan(_Cells):
     affine_lps: Matrix | None
     spacing_mm: tuple[float | None, ...]
     rescale: Rescale
-    padding: tuple[float, float] | None
+    padding: Padding | None
     patient_key: str
     orientation: tuple[str, ...] = ()
     axes_values: Mapping[str, Any] = field(default_factory=dict)
@@ -345,7 +392,7 @@ class SlabPlan(_Cells):
     levels: tuple[LevelPlan, ...]
     dtype: str
     rescale: Rescale
-    padding: tuple[float, float] | None
+    padding: Padding | None
     owners: tuple[int, ...]
     header_chunk: int
     compression_level: int

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import siemens
 import synth
 
 from sansfilm.assemble.levels import plan_slabs
@@ -133,3 +134,39 @@ def test_a_slab_plan_is_small_on_its_way_to_a_worker(slab):
     data = pickle.dumps(plan)
     assert pickle.loads(data) == plan
     assert len(data) < 8 * 3000
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_picture_of_many_frames_is_read_and_decoded_once(tmp_path, plan_of, fails):
+    """Also where it ends in the slab after: there once more."""
+    made = synth.series(tmp_path / "in", slices=7, rows=6, columns=8, modality="MR")
+    siemens.mosaic(made, tmp_path / "mosaic" / "1.dcm")
+    options = Options(storage=Storage(slab=4, chunk=4, smallest=3))
+    plans = list(plan_slabs(plan_of(tmp_path / "mosaic", options), options))
+    whole = siemens.picture(made.stored)
+    asked = []
+
+    def read(frame, outside):
+        asked.append(("read", outside))
+        return b"abc", b"header" if outside else b""
+
+    def decode(codestream, spec, prefer):
+        asked.append(("decode", spec.rows, spec.columns))
+        if fails:
+            raise BadInstanceError(ProblemCode.DECODE_FAILED, "no")
+        return whole, "d"
+
+    slabs = [fill_slab(plan, read, decode) for plan in plans]
+    assert asked == [("read", True), ("decode", 18, 24), ("read", False), ("decode", 18, 24)]
+    numbers = [[frame.number for frame in slab.frames] for slab in slabs]
+    assert numbers == [[1, 2, 3, 4], [5, 6, 7]]
+    problems = [frame.problem is not None for slab in slabs for frame in slab.frames]
+    assert problems == [fails] * 7
+    if fails:
+        return
+    np.testing.assert_array_equal(np.concatenate([slab.block for slab in slabs]), made.values)
+    assert [slab.headers for slab in slabs] == [(b"header",), ()]
+    assert [slab.bytes_read for slab in slabs] == [9, 3]
+    assert [slab.bytes_decoded for slab in slabs] == [whole.nbytes] * 2
+    digests = [frame.pixel_digest for slab in slabs for frame in slab.frames]
+    assert digests == [stored_digest(slice_) for slice_ in made.stored]

@@ -312,6 +312,24 @@ def test_nan_and_infinity_in_floats(xp, dtype, padding):
     np.testing.assert_array_equal(found[:, 0], np.array([np.nan, np.inf, np.inf, 2], dtype))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@given(data=st.data())
+def test_nan_as_padding_gives_the_mean_of_the_others(xp, dtype, data):
+    shape = data.draw(st.tuples(*[st.integers(1, 7)] * 2))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    block = rng.normal(0, 100, shape).astype(dtype)
+    block[rng.random(shape) < data.draw(st.sampled_from([0.1, 0.5, 1.0]))] = np.nan
+    nan = (math.nan, math.nan)
+    for method, reduce in (("mean", np.nanmean), ("max", np.nanmax)):
+        found = to_host(downsample(xp(block), (2, 3), method=method, padding=nan))
+        for y, x in np.ndindex(found.shape):
+            cell = block[2 * y : 2 * y + 2, 3 * x : 3 * x + 3].astype(np.float64)
+            if np.isnan(cell).all():
+                assert np.isnan(found[y, x])
+            else:
+                np.testing.assert_allclose(found[y, x], reduce(cell), rtol=1e-6, atol=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("padding", [None, (3, 5)])
 def test_any_memory_layout_gives_the_same(method, padding):

@@ -4,6 +4,7 @@ import pytest
 import synth
 
 from sansfilm.model import Window
+from sansfilm.planning.stacks import is_placed
 
 
 @pytest.fixture
@@ -156,7 +157,9 @@ def test_imager_pixel_spacing_is_no_place_in_the_patient(made):
         ds.ImagerPixelSpacing = ds.PixelSpacing
         del ds.PixelSpacing
 
-    assert made(detector).pixel_spacing is None
+    frame = made(detector)
+    assert (frame.pixel_spacing, frame.spacing_kind) == ((0.7, 0.8), "detector")
+    assert not is_placed(frame)
 
 
 def test_extra(made):

@@ -114,8 +114,8 @@ def test_what_tells_frames_apart(tmp_path):
         "AcquisitionTime": 3723.25,
         "TemporalPositionIdentifier": 4,
     }
-    mapping = {"RealWorldValueSlope": 2.5, "RealWorldValueIntercept": -1.0, "LUTLabel": "T1",
-               "MeasurementUnits": "ms"}  # fmt: skip
+    mapping = {"slope": 2.5, "intercept": -1.0, "label": "T1", "unit": "ms",
+               "unit_scheme": "UCUM"}  # fmt: skip
     assert first.extra == {
         "FrameAcquisitionDuration": 12.5, "InStackPositionNumber": 3,
         "RRIntervalTimeNominal": 800.0, "RealWorldValueMapping": (mapping,),
@@ -394,6 +394,7 @@ PRIVATE = {
     "GEDirectionX": "GEMS_ACQU_01",
     "GEDirectionY": "GEMS_ACQU_01",
     "GEDirectionZ": "GEMS_ACQU_01",
+    "GEImageType": "GEMS_PARM_01",
     "GEBValue": "GEMS_PARM_01",
     "PhilipsBValue": "Philips Imaging DD 001",
 }

@@ -61,7 +61,8 @@ def check_against_pydicom(header: Frame, path) -> None:
         position, orientation = floats("ImagePositionPatient"), floats("ImageOrientationPatient")
         assert header.position == (position if orientation else None)
         assert header.orientation == (orientation if position else None)
-        assert header.pixel_spacing == floats("PixelSpacing")
+        spacing = floats("PixelSpacing") or floats("ImagerPixelSpacing")
+        assert header.pixel_spacing == spacing or header.spacing_kind == "region"
         assert (header.slice_thickness,) == (floats("SliceThickness") or (None,))
         slope = floats("RescaleSlope") or floats("DoseGridScaling") or (1.0,)
         assert (header.slope,) == slope
@@ -82,6 +83,9 @@ def check_against_pydicom(header: Frame, path) -> None:
 def check_frames(found: list[Frame], path) -> None:
     """Frames of one file: numbered from 1, each with bytes of its own."""
     ds = pydicom.dcmread(path, stop_before_pixels=True)
+    if found[0].cut:  # one picture: test_mosaics.py
+        assert len({frame.pixels for frame in found}) == 1
+        return
     assert [frame.number for frame in found] == list(range(1, int(ds.NumberOfFrames) + 1))
     assert {(frame.of, frame.sop_instance_uid, frame.uri) for frame in found} == {
         (len(found), str(ds.SOPInstanceUID), str(path))

@@ -1,19 +1,33 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
-Memory bound: the block, and per thread one instance as it was read and one decoded frame, for
-palettes also its colours; in each process the deflated dataset that was inflated last.
+Memory bound: the block, and per thread one instance as it was read and one decoded picture (of
+which the tiles of a mosaic are views), for palettes also its colours; in each process the deflated
+dataset that was inflated last.
 Reducing adds at most about one block more.
 """
 
 import hashlib
+import math
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
-from sansfilm.model import Frame, FrameResult, FrameSpec, Labels, Lut, Map, SlabPlan
+from sansfilm.model import (
+    Frame,
+    FrameResult,
+    FrameSpec,
+    Labels,
+    Lut,
+    Map,
+    PixelLocation,
+    SlabPlan,
+    padding_range,
+)
 from sansfilm_kernels import apply_lut, palette_to_rgb, pyramid, rescale, ybr_to_rgb
 
 Read = Callable[[Frame, bool], tuple[bytes, bytes]]
@@ -44,8 +58,9 @@ class Slab:
 
 @dataclass(slots=True)
 class _Done:
-    """What came of one frame."""
+    """What came of the frame at a place."""
 
+    place: int
     result: FrameResult
     header: bytes = b""
     values: tuple[float, float] | None = None
@@ -70,29 +85,37 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
     """
     block = np.empty(_block_shape(plan), plan.dtype)
     planes = _planes(plan, block)
-    fill = plan.padding[0] if plan.padding else 0
+    padding = padding_range(plan.padding)
+    fill = padding[0] if padding else 0
     if plan.labels:
         planes[...] = plan.labels.fill
     elif plan.placed:
         planes[...] = np.reshape(plan.placed.fill, (-1, 1, 1))
-    present = []
+    pictures: dict[tuple[str, PixelLocation], list[tuple[int, Frame]]] = defaultdict(list)
     for place, frame in enumerate(plan.frames):
         if frame is None and plan.labels:
             continue
         if frame is None:
             planes[place] = fill
         else:
-            present.append((place, frame))
+            pictures[frame.uri, frame.pixels].append((place, frame))
     owners = set(plan.owners)
 
-    def one(item: tuple[int, Frame]) -> _Done:
-        place, frame = item
+    def one(picture: list[tuple[int, Frame]]) -> list[_Done]:
+        """Decode a codestream once, whatever number of frames it holds."""
+        _, first = picture[0]
+        owned = [place in owners for place, _ in picture]
         try:
-            codestream, outside = read(frame, place in owners)
-            stored, decoder = decode(codestream, frame.spec, plan.prefer)
+            codestream, outside = read(first, any(owned))
+            whole, decoder = decode(codestream, first.picture, plan.prefer)
         except BadInstanceError as exc:
-            problem = _problem(frame, exc)
-            return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
+            return [_Done(place, _failed(frame, exc)) for place, frame in picture]
+        done = [place_one(place, frame, cut_out(whole, frame), decoder) for place, frame in picture]
+        done[0].read, done[0].decoded = len(codestream) + len(outside), whole.nbytes
+        done[owned.index(True) if any(owned) else 0].header = outside
+        return done
+
+    def place_one(place: int, frame: Frame, stored: np.ndarray, decoder: str) -> _Done:
         out, inside = _lay(stored, plan, planes, place)
         strange = frozenset[int]()
         if plan.labels:
@@ -101,19 +124,18 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             limits: tuple[float, float] | None = (low, float(max((high, *strange))))
         else:
             _put(inside, frame, plan, out)
-            limits = _limits(out, plan.padding)
+            limits = _limits(out, padding)
         result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
-        read_bytes = len(codestream) + len(outside)
-        return _Done(result, outside, limits, read_bytes, stored.nbytes, strange)
+        return _Done(place, result, values=limits, strange=strange)
 
-    done = list(run(one, present))
+    empty = fill if math.isfinite(fill) else 0
+    done = sorted(chain.from_iterable(run(one, pictures.values())), key=lambda each: each.place)
     return Slab(
         block,
-        tuple(each.header for (place, _), each in zip(present, done, strict=True)
-              if place in owners),
+        tuple(each.header for each in done if each.place in owners),
         tuple(each.result for each in done),
-        (min((each.values[0] for each in done if each.values), default=fill),
-         max((each.values[1] for each in done if each.values), default=fill)),
+        (min((each.values[0] for each in done if each.values), default=empty),
+         max((each.values[1] for each in done if each.values), default=empty)),
         sum(each.read for each in done),
         sum(each.decoded for each in done),
         tuple(sorted(frozenset[int]().union(*(each.strange for each in done)))),
@@ -133,7 +155,7 @@ def reduce_slab(plan: SlabPlan, block: np.ndarray) -> list[np.ndarray]:
     ]
     method: Any = plan.labels.method if plan.labels else "mean"
     inner = block.reshape(block.shape[outer:])
-    smaller = pyramid(inner, factors, padding=plan.padding, method=method)
+    smaller = pyramid(inner, factors, padding=padding_range(plan.padding), method=method)
     return [block, *(part.reshape(block.shape[:outer] + part.shape) for part in smaller)]
 
 
@@ -152,6 +174,14 @@ def _planes(plan: SlabPlan, block: np.ndarray) -> np.ndarray:
     inner = _inner(plan)
     index = tuple(slice(None) if axis in inner else 0 for axis in plan.axes)
     return np.moveaxis(block[index], inner.index(plan.axes[plan.stack]), 0)
+
+
+def cut_out(picture: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return the stored values of a frame: all of what its codestream holds, or its part of it."""
+    if frame.cut is None:
+        return picture
+    top, left = frame.cut.top, frame.cut.left
+    return picture[top : top + frame.spec.rows, left : left + frame.spec.columns]
 
 
 def stored_digest(stored: np.ndarray) -> str:
@@ -251,14 +281,15 @@ def _entries(lut: Lut) -> np.ndarray:
 def _limits(values: np.ndarray, padding: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return the smallest and largest finite value that is no padding, None if there is none."""
     if padding is not None:
-        values = values[(values < padding[0]) | (values > padding[1])]
+        values = values[~((values >= padding[0]) & (values <= padding[1]))]
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None
 
 
-def _problem(frame: Frame, exc: BadInstanceError) -> Problem:
+def _failed(frame: Frame, exc: BadInstanceError) -> FrameResult:
     stage = "decode"
     if exc.code in (ProblemCode.SOURCE_CHANGED, ProblemCode.UNREADABLE):
         stage = "read"
-    return Problem(frame.uri, stage, exc.code, exc.message, frame.series_uid, frame.number, 1)
+    problem = Problem(frame.uri, stage, exc.code, exc.message, frame.series_uid, frame.number, 1)
+    return FrameResult(frame.sop_instance_uid, frame.number, problem=problem)

@@ -106,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--window",
         metavar="NAME|CENTER,WIDTH",
-        help="a preset such as lung, or two numbers; default: the series' own",
+        help="a preset such as lung, 'voi lut', or two numbers; default: the series' own",
     )
     show.add_argument("--level", type=int, metavar="N", help="0 is full resolution")
     show.add_argument(

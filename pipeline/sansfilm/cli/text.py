@@ -59,10 +59,12 @@ def print_info(volume: Volume) -> None:
         "axes": ", ".join(volume.axes),
         **{f"axis {name}": listing(entry) for name, entry in own["axes_values"].items()},
         "orientation": ", ".join(own["orientation"]) or "unknown",
-        "spacing": _numbers(own["spacing_mm"]),
+        "spacing": _spacing(own),
         "values": _values(own),
         "windows": "; ".join(f"C {w['center']:g} W {w['width']:g} {w['explanation']}".rstrip()
                              for w in own["windows"]) or "none",
+        "voi luts": "; ".join(f"{lut['explanation'] or 'without a name'}, {lut['entries']} entries"
+                              for lut in own.get("voi_luts", ())) or "none",
         "padding": _padding(own["padding"]),
         "lossy": "yes" if own["lossy"]["is_lossy"] else "no",
         "decoded by": ", ".join(f"{syntax}: {', '.join(names)}"
@@ -133,16 +135,18 @@ def _values(own: Mapping[str, Any]) -> str:
     return f"{state} ({unit}), slope {rescale['slope']:g}, intercept {rescale['intercept']:g}"
 
 
-def _numbers(values: Sequence[float | None]) -> str:
+def _spacing(own: Mapping[str, Any]) -> str:
+    values, kind = own["spacing_mm"], own.get("spacing_kind", "patient")
     if not any(values):
         return "unknown"
-    return " x ".join("-" if value is None else f"{value:.6g}" for value in values) + " mm"
+    text = " x ".join("-" if value is None else f"{value:.6g}" for value in values) + " mm"
+    return text if kind == "patient" else f"{text} ({kind})"
 
 
-def _padding(ends: Sequence[float] | None) -> str:
+def _padding(ends: Sequence[float | str] | None) -> str:
     if ends is None:
         return "none"
-    words = dict.fromkeys(f"{end:.10g}" for end in ends)
+    words = dict.fromkeys(str(end) if isinstance(end, str) else f"{end:.10g}" for end in ends)
     return " to ".join(words)
 
 

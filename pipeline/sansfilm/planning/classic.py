@@ -12,20 +12,32 @@ _KEYWORDS = (
 )  # fmt: skip
 _GE_FLAG = 10**9
 """GE adds this to b-values of some series."""
+_GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+"""What GE's image type counts, from 0; its Image Type (0008,0008) does not tell them apart."""
 
 
 def read_axes(top: Item) -> dict[str, float | str]:
     """Return the values of the attributes that are there, by keyword; units as in DICOM.
 
     Times of day in seconds, dates with time in seconds since 1970. Where the standard's b-value
-    and direction are missing, those of Siemens, GE and Philips stand in under its names.
+    and direction are missing, those of Siemens, GE and Philips stand in under its names, and for
+    the component of the complex signal GE's. The others say that in Image Type.
     """
     found = {keyword: top.value(keyword) for keyword in _KEYWORDS if keyword in top}
     if found.get("DiffusionBValue") is None:
         found["DiffusionBValue"] = _vendor_b_value(top)
     if found.get("DiffusionGradientOrientation") is None and found["DiffusionBValue"]:
         found["DiffusionGradientOrientation"] = _vendor_direction(top)
+    if found.get("ComplexImageComponent") is None:
+        found["ComplexImageComponent"] = _vendor_component(top)
     return {keyword: value for keyword, value in found.items() if value is not None}
+
+
+def _vendor_component(top: Item) -> str | None:
+    if top.text("GEParameterCreator") != "GEMS_PARM_01":
+        return None
+    number = next(iter(top.numbers("GEImageType")), -1)
+    return _GE_COMPONENTS[int(number)] if 0 <= number < len(_GE_COMPONENTS) else None
 
 
 def _vendor_b_value(top: Item) -> float | None:

@@ -6,11 +6,15 @@ Absent is no error; what is there and cannot be is BAD_VALUE.
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameFacts, FrameSpec, Vector
+from sansfilm.planning import mappings
+from sansfilm.planning.calibration import calibrate, read_calibration
 from sansfilm.planning.details import read_extra, read_windows
 from sansfilm.planning.items import Item
+from sansfilm.planning.luts import read_voi_luts
 from sansfilm.planning.modality import stored_range
 
 FARTHEST_MM = 1e7
@@ -26,14 +30,29 @@ def read_facts(top: Item) -> FrameFacts:
     placed = position is not None and orientation is not None
     slope, intercept = read_rescale(top)
     function, windows = read_windows(top)
+    spacing, kind = calibrate(top, read_spacing(top))
     return FrameFacts(
         position=position if placed else None,
         orientation=orientation if placed else None,
-        pixel_spacing=read_spacing(top), slice_thickness=top.number("SliceThickness"),
+        pixel_spacing=spacing, spacing_kind=kind, slice_thickness=top.number("SliceThickness"),
         slope=slope, intercept=intercept, unit=_unit(top),
         windows=windows, voi_function=function,
-        axes={}, extra=read_extra(top),
+        voi_luts=read_voi_luts(top, signed=has_sign(top) or intercept < 0),
+        axes={}, extra=read_extra(top) | read_calibration(top) | _mappings(top),
     )  # fmt: skip
+
+
+def has_sign(top: Item) -> bool:
+    """Tell whether stored values have a sign."""
+    return (top.raw("PixelRepresentation") or b"").strip(b"\0") == b"\1"
+
+
+def _mappings(top: Item) -> dict[str, Any]:
+    try:
+        found = mappings.read_mappings(top.items(mappings.SEQUENCE), signed=has_sign(top))
+    except BadInstanceError:  # the image is no worse for it
+        found = ({"ignored": "its items cannot be followed"},)
+    return {mappings.NAME: found} if found else {}
 
 
 def read_position(item: Item, keyword: str = "ImagePositionPatient") -> Vector | None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameFacts, Vector
-from sansfilm.planning import dimensions, facts, increments
+from sansfilm.planning import dimensions, facts, increments, mappings
+from sansfilm.planning.calibration import calibrate
 from sansfilm.planning.dataset import Walked
 from sansfilm.planning.details import read_windows
 from sansfilm.planning.group_values import GROUPS, read_group
 from sansfilm.planning.items import Item
+from sansfilm.planning.luts import read_voi_luts
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _MOST_KNOWN = 1000
@@ -128,7 +130,10 @@ class _Groups:
 
     def __init__(self, top: Item, shared: Item) -> None:
         self._shared = shared
-        self._top = facts.read_facts(top)
+        self._dataset, self._top = top, facts.read_facts(top)
+        sign = facts.has_sign(top)
+        self._luts = _single(partial(read_voi_luts, signed=sign or self._top.intercept < 0))
+        self._mappings = partial(mappings.read_mappings, signed=sign)
         self._volume = top.text("VolumeFrameOfReferenceUID")
         self._names = dimensions.read_names(top)
         self._readers = {keyword: partial(read_group, keyword) for keyword in GROUPS}
@@ -151,16 +156,23 @@ class _Groups:
         position, orientation = self._place(own, extra)
         measures = self._find(own, "PixelMeasuresSequence", _MEASURES)
         spacing, thickness, between = measures or (top.pixel_spacing, top.slice_thickness, None)
+        kind = top.spacing_kind
+        if measures:
+            spacing, kind = calibrate(self._dataset, spacing)
         if between is not None:
             extra["SpacingBetweenSlices"] = between
         rescale = self._find(own, "PixelValueTransformationSequence", _RESCALE)
         slope, intercept, unit = rescale or (top.slope, top.intercept, "")
         display = self._find(own, "FrameVOILUTSequence", _WINDOWS)
         function, windows = display or (top.voi_function, top.windows)
+        luts = self._find(own, "FrameVOILUTSequence", self._luts) or top.voi_luts
+        if mapped := self._find(own, mappings.SEQUENCE, self._mappings):
+            extra[mappings.NAME] = mapped
         return FrameFacts(
             position=position, orientation=orientation, pixel_spacing=spacing,
-            slice_thickness=thickness, slope=slope, intercept=intercept, unit=unit or top.unit,
-            windows=windows, voi_function=function, axes=axes, extra=extra,
+            spacing_kind=kind, slice_thickness=thickness, slope=slope, intercept=intercept,
+            unit=unit or top.unit, windows=windows, voi_function=function, voi_luts=luts,
+            axes=axes, extra=extra,
         )  # fmt: skip
 
     def _place(

@@ -34,7 +34,6 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ContrastBolusAgentPhase", "ContrastBolusAgentAdministered"),
         (),
     ),
-    "RealWorldValueMappingSequence": ((), ()),
     "SegmentIdentificationSequence": (("ReferencedSegmentNumber",), ()),
     # MR
     "MRImageFrameTypeSequence": (
@@ -140,19 +139,6 @@ def _add_gradient(items: Sequence[Item], axes: Axes, _: dict[str, Any]) -> None:
     axes["DiffusionGradientOrientation"] = joined(directions[0]) if directions else ""
 
 
-def _add_mappings(items: Sequence[Item], _: Axes, extra: dict[str, Any]) -> None:
-    """Add the mappings to real-world values (PS3.3 C.7.6.16.2.11): recorded, never applied."""
-    names = ("RealWorldValueSlope", "RealWorldValueIntercept", "LUTLabel", "LUTExplanation")
-    mappings: list[Axes] = []
-    for item in items:
-        mapping = _values(names, [item])
-        for unit in item.items("MeasurementUnitsCodeSequence"):
-            mapping["MeasurementUnits"] = unit.text("CodeValue")
-        mappings.append(mapping)
-    extra["RealWorldValueMapping"] = tuple(mappings)
-
-
 _SPECIAL: Mapping[str, Callable[[Sequence[Item], Axes, dict[str, Any]], None]] = {
     "MRDiffusionSequence": _add_gradient,
-    "RealWorldValueMappingSequence": _add_mappings,
 }

@@ -181,8 +181,9 @@ class _Planner:
                 pixels = self._digest(frame)
             except BadInstanceError:
                 pixels = f"{frame.sop_instance_uid} {frame.number}"
-            values = frame.slope, frame.intercept, frame.padding, frame.windows, frame.lossy
-            seen.setdefault((pixels, values), frame)
+            values = frame.slope, frame.intercept, frame.padding, frame.lossy
+            display = frame.windows, frame.voi_luts
+            seen.setdefault((pixels, values, display), frame)
         return list(seen.values())
 
     def _add_beside(self, stack: Sequence[Frame], places: Sequence[int]) -> None:

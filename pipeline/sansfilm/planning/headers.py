@@ -14,6 +14,7 @@ from sansfilm.planning.frames import ENCAPSULATED, NATIVE, FrameBytes, FrameTabl
 from sansfilm.planning.functional_groups import frame_facts
 from sansfilm.planning.identity import read_identity
 from sansfilm.planning.items import Item
+from sansfilm.planning.mosaics import read_mosaic
 from sansfilm.planning.pixel_format import read_format, read_level0_padding
 from sansfilm.planning.segments import SEGMENTATIONS, label_format, read_segmentation
 from sansfilm.planning.source import Source
@@ -80,6 +81,12 @@ def _interpret(
         message = f"transfer syntax {syntax if is_uid(syntax) else 'that is no UID'}"
         raise BadInstanceError(ProblemCode.UNSUPPORTED_SYNTAX, message)
     _refuse_unsupported(values, sop_class)
+    mosaic = read_mosaic(values)
+    if mosaic:
+        if count > 1:
+            message = f"{count} frames that are mosaics"
+            raise BadInstanceError(ProblemCode.UNSUPPORTED_MULTIFRAME, message)
+        known.frames = mosaic.count
     spec = read_format(values, walked, syntax, budgets)
     segmentation = read_segmentation(values, spec)
     if segmentation and segmentation.kind == "LABELMAP":
@@ -103,6 +110,8 @@ def _interpret(
         segmentation=segmentation, tile=tiles[0],
         **_of_frame(table, 0, facts[0], spec),
     )  # fmt: skip
+    if mosaic:
+        return mosaic.unpack(base)
     rest = (
         replace(base, number=number + 1, tile=tiles[number],
                 **_of_frame(table, number, facts[number], spec))
@@ -173,8 +182,6 @@ def _refuse_unsupported(values: Item, sop_class: str) -> None:
             continue
         if sop_class == prefix or sop_class.startswith(prefix + "."):
             raise BadInstanceError(ProblemCode.UNSUPPORTED_OBJECT, f"{what} is not placed yet")
-    if "MOSAIC" in values.tokens("ImageType"):
-        raise BadInstanceError(ProblemCode.UNSUPPORTED_MULTIFRAME, "a mosaic is not unpacked yet")
 
 
 def _modality_values(facts: FrameFacts, spec: FrameSpec) -> FrameFacts:

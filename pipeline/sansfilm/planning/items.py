@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.options import Budgets
@@ -63,6 +64,35 @@ class Item(Values):
         if start == 0 or (length > _LONGEST_TEXT and not _may_be_long(keyword)):
             return None
         return self._buffer[start : start + length]
+
+    @property
+    def byteorder(self) -> Literal["little", "big"]:
+        """Return the order of bytes in numbers."""
+        return "big" if self._order == ">" else "little"
+
+    @property
+    def syntax(self) -> str:
+        """Return the UID of the transfer syntax that the values are written in."""
+        return self._syntax
+
+    def written_vr(self, keyword: str) -> bytes:
+        """Return the VR that an element was written with; b"" if it is absent or says nothing."""
+        return self._element(keyword)[0]
+
+    def private(self, group: int, creator: str, element: int) -> bytes:
+        """Return the value of a private element, b"" if it is absent.
+
+        It is looked for in the block that its creator has reserved (PS3.5 section 7.8.1): "" for
+        the first block, if nobody has.
+        """
+        for block in range(0x10, 0x100):
+            _, start, length = self._walked.elements.get(group << 16 | block, _NOTHING)
+            name = self._buffer[start : start + min(length, 64)].decode("latin-1").strip(" \0")
+            if name == creator:
+                place = group << 16 | block << 8 | element
+                _, start, length = self._walked.elements.get(place, _NOTHING)
+                return self._buffer[start : start + length]
+        return b""
 
     def items(self, keyword: str) -> Iterator["Item"]:
         """Yield the items of a sequence, one at a time; none if it is absent.

@@ -1,16 +1,21 @@
-"""Lookup tables of a header: palettes (PS3.3 C.7.6.3.1.5, C.7.9) and the Modality LUT (C.11.1)."""
+"""Lookup tables of a header: palettes (PS3.3 C.7.6.3.1.5, C.7.9), Modality and VOI LUTs (C.11)."""
 
 import struct
+from contextlib import suppress
 
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.frame_spec import Lut, shared_lut
+from sansfilm.model import VoiLut
 from sansfilm.planning.dataset import EXPLICIT_BE
 from sansfilm.planning.items import Item
 
 _COLOURS = ("Red", "Green", "Blue")
 _LONGEST_TYPE = 16
+_LONGEST_NAME = 64
+_MOST = 16
+"""VOI LUTs of one frame."""
 
 
 def read_palette(values: Item, syntax: str, *, signed: bool) -> Lut:
@@ -66,6 +71,39 @@ def read_modality_lut(values: Item, syntax: str, *, signed: bool) -> Lut | None:
     entries = _entries(item, "LUTData", syntax, count, bits)
     kind = item.text("ModalityLUTType")[:_LONGEST_TYPE]
     return shared_lut(first, 16, 1, entries.astype("<u2").tobytes(), kind)
+
+
+def read_voi_luts(values: Item, *, signed: bool) -> tuple[VoiLut, ...]:
+    """Return the VOI LUTs of a dataset or a functional group, their entries as words of 16 bits.
+
+    A broken one is display advice lost, not an image lost.
+
+    Parameters
+    ----------
+    signed : bool
+        Whether modality values are, where the writing of the table does not tell.
+    """
+    found = []
+    with suppress(BadInstanceError):
+        for item, _ in zip(values.items("VOILUTSequence"), range(_MOST), strict=False):
+            with suppress(BadInstanceError):
+                found.append(_voi_lut(item, signed=signed))
+    return tuple(found)
+
+
+def _voi_lut(item: Item, *, signed: bool) -> VoiLut:
+    vr = item.written_vr("LUTDescriptor")
+    signed = vr == b"SS" or (signed and vr != b"US")
+    count, first, bits = _descriptor(item, "LUTDescriptor", item.syntax, signed=signed)
+    if not 8 <= bits <= 16:
+        raise _bad(f"LUTDescriptor has entries of {bits} bits, not 8 to 16")
+    entries = _entries(item, "LUTData", item.syntax, count, bits)
+    if int(entries.max()) >> bits:
+        raise _bad(f"entries of more than the {bits} bits of LUTDescriptor")
+    data = entries.astype("u1" if bits == 8 else "<u2").tobytes()
+    return VoiLut(
+        shared_lut(first, bits, 1, data, ""), item.text("LUTExplanation")[:_LONGEST_NAME]
+    )  # fmt: skip
 
 
 def _descriptor(item: Item, keyword: str, syntax: str, *, signed: bool) -> tuple[int, int, int]:

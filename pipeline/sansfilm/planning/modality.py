@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sansfilm.model import Frame, FrameSpec, Rescale
+from sansfilm.model import Frame, FrameSpec, Padding, Rescale, padding_range
 
 _INTEGERS = ("int16", "uint16", "int32")
 _WIDER = {
@@ -17,7 +17,7 @@ _WIDER = {
 
 def plan_values(
     frames: Sequence[Frame],
-) -> tuple[str, Rescale, tuple[float, float] | None]:
+) -> tuple[str, Rescale, Padding | None]:
     """Choose the dtype of level 0 and how stored values get there.
 
     One integer slope and intercept whose result fits int16, uint16 or int32: level 0 holds
@@ -51,8 +51,9 @@ def plan_values(
     if len(slopes) > 1:
         single = not spec.floating and all(_reversible(h, low, high) for h in frames)
         dtype = "float32" if single else "float64"
-        # With slopes that differ no single level-0 value means padding.
-        return dtype, Rescale(1.0, 0.0, first.unit, "per_frame"), None
+        # With slopes that differ no single level-0 value means padding, but for NaN.
+        kept = stored_padding if stored_padding == ("NaN", "NaN") else None
+        return dtype, Rescale(1.0, 0.0, first.unit, "per_frame"), kept
     if (slope, intercept) == (1.0, 0.0):
         return container, Rescale(slope, intercept, first.unit, "integer"), stored_padding
     if not spec.floating and slope.is_integer() and intercept.is_integer():
@@ -60,17 +61,17 @@ def plan_values(
         for dtype in _INTEGERS:
             info = np.iinfo(dtype)
             if info.min <= ends[0] and ends[1] <= info.max:
-                padding = stored_padding
-                if padding is not None:
-                    mapped = sorted(value * slope + intercept for value in padding)
+                padding: Padding | None = None
+                if (ends_of := padding_range(stored_padding)) is not None:
+                    mapped = sorted(value * slope + intercept for value in ends_of)
                     padding = int(mapped[0]), int(mapped[1])
                 return dtype, Rescale(slope, intercept, first.unit, "integer"), padding
     return container, Rescale(slope, intercept, first.unit, "attributes"), stored_padding
 
 
 def plan_fill(
-    dtype: str, rescale: Rescale, padding: tuple[float, float] | None, frames: Sequence[Frame]
-) -> tuple[str, tuple[float, float]]:
+    dtype: str, rescale: Rescale, padding: Padding | None, frames: Sequence[Frame]
+) -> tuple[str, Padding]:
     """Choose what cells without a frame hold: a value that no pixel can have.
 
     The series' own padding if it has one; otherwise the lowest or the highest value of the dtype
@@ -135,7 +136,7 @@ def _mapped_padding(frames: Sequence[Frame]) -> tuple[float, float] | None:
 
     That is so if all frames share table and padding, which is one value that no other becomes.
     """
-    spec, padding = frames[0].spec, frames[0].padding
+    spec, padding = frames[0].spec, padding_range(frames[0].padding)
     if len({(frame.spec.lut, frame.padding) for frame in frames}) > 1 or padding is None:
         return None
     assert spec.lut is not None

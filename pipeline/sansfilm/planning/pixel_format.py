@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
+
 from sansfilm.errors import BadInstanceError, ProblemCode
-from sansfilm.model import FrameSpec
+from sansfilm.model import FrameSpec, Padding
 from sansfilm.options import Budgets
 from sansfilm.planning import dataset
 from sansfilm.planning.details import read_padding
@@ -15,6 +17,7 @@ _FLOATS = {0x7FE00008: ("Float", 32), 0x7FE00009: ("DoubleFloat", 64)}
 _FOUR = "1.2.840.10008.1.2.4."
 _GIVE_RGB = frozenset(_FOUR + tail for tail in ("50", "51", "53", "55", "111", "112"))
 """Syntaxes whose codestreams say themselves what their samples are, and whose decoders undo it."""
+_SPELT: dict[float, str] = {math.inf: "Infinity", -math.inf: "-Infinity"}
 _J2K = frozenset(_FOUR + tail for tail in ("90", "91", "201", "202", "203"))
 _XL = frozenset(_FOUR + tail for tail in ("110", "111", "112"))
 _DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
@@ -78,22 +81,35 @@ def read_format(values: Item, walked: dataset.Walked, syntax: str, budgets: Budg
     )  # fmt: skip
 
 
-def read_level0_padding(values: Item, spec: FrameSpec) -> tuple[float, float] | None:
+def read_level0_padding(values: Item, spec: FrameSpec) -> Padding | None:
     """Return the range of padding in stored values, inclusive; None for colour.
 
-    Float Pixel Padding Value (PS3.3 C.7.6.24.1.1) counts for floats, Pixel Padding Value for
-    integers; values that are no numbers cannot be a range.
+    Float Pixel Padding Value (PS3.3 C.7.6.24.1.1) counts for floats, NaN and infinity too, and
+    Pixel Padding Value for integers.
     """
     if spec.channels > 1:
         return None
     if not spec.floating:
         return read_padding(values, spec)
     name = "FloatPixelPadding" if spec.bits_allocated == 32 else "DoubleFloatPixelPadding"
-    first = values.numbers(f"{name}Value")
-    last = values.numbers(f"{name}RangeLimit") or first
-    if len(first) != 1 or len(last) != 1 or not all(map(math.isfinite, (*first, *last))):
+    first = _any_float(values, f"{name}Value", spec)
+    last = _any_float(values, f"{name}RangeLimit", spec)
+    if first is None:
         return None
-    return min(first[0], last[0]), max(first[0], last[0])
+    last = first if last is None else last
+    if math.isnan(first) != math.isnan(last):
+        return None
+    if math.isnan(first):
+        return "NaN", "NaN"
+    low, high = (_SPELT.get(end, end) for end in sorted((first, last)))
+    return low, high
+
+
+def _any_float(values: Item, keyword: str, spec: FrameSpec) -> float | None:
+    """Return a float of the size of the pixels, None if it is absent or none."""
+    raw = values.raw(keyword) or b""
+    dtype = np.dtype(spec.container).newbyteorder(values.byteorder)
+    return float(np.frombuffer(raw, dtype)[0]) if len(raw) == dtype.itemsize else None
 
 
 def _floats(

@@ -18,6 +18,8 @@ Digest = Callable[[Frame], str]
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 _File = list[Frame]
+_ELSEWHERE = ("detector", "nominal", "region")
+"""Spacings that are none of the patient's frame of reference."""
 
 
 @dataclass(slots=True)
@@ -129,8 +131,9 @@ def split_stacks(frames: Iterable[Frame], tolerance: float) -> list[list[Frame]]
 
 
 def is_placed(frame: Frame) -> bool:
-    """Tell whether a frame has a place in the patient, and its pixels a size."""
-    return frame.position is not None and frame.pixel_spacing is not None
+    """Tell whether a frame has a place in the patient, and its pixels a size there."""
+    sized = frame.pixel_spacing is not None and frame.spacing_kind not in _ELSEWHERE
+    return sized and frame.position is not None
 
 
 def patient_of(frame: Frame) -> str:
@@ -146,7 +149,7 @@ def _stack_key(frame: Frame) -> tuple[object, ...]:
         frame.frame_of_reference_uid or "", frame.modality, frame.unit,
         frame.sop_class_uid, spec.rows, spec.columns, spec.bits_allocated, spec.bits_stored,
         spec.pixel_representation, spec.photometric, spec.pixel_kind,
-        is_placed(frame), frame.pixel_spacing is not None,
+        is_placed(frame), frame.pixel_spacing is not None, frame.spacing_kind,
         frame.sop_instance_uid if _is_whole(frame) else "",
     )  # fmt: skip
 

@@ -146,9 +146,17 @@ def _finish(
 
 
 def _notes(frames: Sequence[Frame]) -> tuple[str, ...]:
+    notes = []
     if len({frame.padding for frame in frames}) > 1:
-        return ("Pixel Padding Value differs between frames: no value counts as padding.",)
-    return ()
+        notes.append("Pixel Padding Value differs between frames: no value counts as padding.")
+    if frames[0].spacing_kind == "detector":
+        notes.append("The spacing is that on the detector, where the patient appears enlarged.")
+    if len({frame.voi_luts for frame in frames}) > 1:
+        notes.append("VOI LUTs differ between frames: those of the middle one are listed.")
+    mapped = [one for frame in frames for one in frame.extra.get("RealWorldValueMapping", ())]
+    reasons = sorted({one["ignored"] for one in mapped if "ignored" in one})
+    notes += [f"A mapping to real-world values is left out: {reason}." for reason in reasons]
+    return tuple(notes)
 
 
 def _series_order(frame: Frame) -> tuple[bool, int, str, int]:

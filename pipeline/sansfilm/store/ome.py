@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sansfilm.model import Frame, LevelPlan, SlabResult, Slide, VolumePlan
+from sansfilm.model import Frame, LevelPlan, SlabResult, Slide, VoiLut, VolumePlan
 from sansfilm.store.labels import image_label, segmentation, strange_notes
 
 FORMAT = 1
@@ -173,6 +173,7 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
         },
         "affine_lps": plan.affine_lps,
         "spacing_mm": plan.spacing_mm,
+        "spacing_kind": first.spacing_kind if any(plan.spacing_mm) else "none",
         "orientation": list(plan.orientation),
         "rescale": {
             "slope": rescale.slope,
@@ -187,6 +188,8 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
              "function": middle.voi_function}
             for w in middle.windows
         ],
+        "voi_luts": [_voi_lut(lut) for lut in middle.voi_luts],
+        "real_world_values": _real_world_values(frames),
         "photometric": first.spec.photometric,
         "bits_stored": first.spec.bits_stored,
         "padding": plan.padding,
@@ -205,6 +208,24 @@ def _own(plan: VolumePlan, results: Sequence[SlabResult]) -> dict[str, Any]:
         "study_date": first.extra.get("StudyDate"),
         "body_part": first.extra.get("BodyPartExamined"),
     }  # fmt: skip
+
+
+def _voi_lut(lut: VoiLut) -> dict[str, Any]:
+    """Describe a table: the first of its values is for the modality value `first` and all below."""
+    table = lut.table
+    values = np.frombuffer(table.entries, table.dtype).tolist()
+    return {
+        "explanation": lut.explanation, "first": table.first, "bits": table.bits,
+        "entries": table.count, "values": values,
+    }  # fmt: skip
+
+
+def _real_world_values(frames: Sequence[Frame]) -> list[dict[str, Any]] | None:
+    """Return the mappings that all frames share; None where they differ: see the frame table."""
+    first, *others = (frame.extra.get("RealWorldValueMapping", ()) for frame in frames)
+    if any(other != first for other in others):
+        return None
+    return [dict(mapping) for mapping in first if "ignored" not in mapping]
 
 
 def _middle(plan: VolumePlan) -> Frame:

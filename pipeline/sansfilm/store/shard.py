@@ -82,7 +82,7 @@ def array_metadata(
     shard: Sequence[int] | None,
     level: int,
     *,
-    fill: float = 0,
+    fill: float | str = 0,
     dimension_names: Sequence[str] | None = None,
     attributes: dict[str, object] | None = None,
 ) -> dict[str, object]:

@@ -14,10 +14,12 @@ import numpy as np
 from sansfilm.model import (
     HEADER_CHUNK,
     Map,
+    Padding,
     SlabPlan,
     SlabResult,
     StoredObject,
     VolumePlan,
+    padding_range,
 )
 from sansfilm.objects import Objects
 from sansfilm.store.frames import frames_table
@@ -49,7 +51,8 @@ def put_slab(
     ValueError
         If a block is not the whole part of its level that the slab covers.
     """
-    fill, effort = fill_value(plan.padding), plan.compression_level
+    fill, _ = padding_range(plan.padding) or (0, 0)
+    effort = plan.compression_level
     stored, place = [], "/".join(map(str, plan.place))
     for level, block in zip(plan.levels, blocks, strict=True):
         extents = zip(level.shards, level.shape, plan.place, strict=True)
@@ -91,7 +94,7 @@ def put_metadata(
     )
 
 
-def fill_value(padding: tuple[float, float] | None) -> float:
+def fill_value(padding: Padding | None) -> float | str:
     """Return the value of cells beyond the image: padding where the image knows one."""
     return padding[0] if padding else 0
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from sansfilm.model import padding_range
 from sansfilm.view.axis_values import axis_coordinates
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _attributes(volume: "Volume", level: int) -> dict[str, Any]:
         "volume_id": volume.volume_id,
     }
     if own["missing"]:
-        padding, rescale = np.array(own["padding"]), own["rescale"]
+        padding, rescale = np.array(padding_range(own["padding"])), own["rescale"]
         if not rescale["applied"]:
             padding = np.sort(padding * rescale["slope"] + rescale["intercept"])
         attributes |= {"missing": own["missing"], "padding": padding.tolist()}

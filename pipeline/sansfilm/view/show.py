@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sansfilm.view.planes import View, choose_places, cut_images, cut_views, place_title
-from sansfilm.view.windows import choose_window, to_picture
+from sansfilm.view.windows import Chosen, Table, choose_window, to_picture
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -64,7 +64,7 @@ def _views(
     return cut_views(volume, level, affine, choose_places(volume, at or {}))
 
 
-def _title(volume: "Volume", at: Mapping[str, int], window: tuple[float, float, str] | None) -> str:
+def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
     """Return what is shown, of what geometry, in which window."""
     verdict, numbers = volume.verdict.code, volume.verdict.numbers
     missing = volume.attributes["missing"]
@@ -84,6 +84,8 @@ def _title(volume: "Volume", at: Mapping[str, int], window: tuple[float, float, 
         words.append("colour")
     elif window is None:
         words.append("own range")
+    elif isinstance(window, Table):
+        words.append(window.name)
     else:
         words.append(f"C {window[0]:g} W {window[1]:g} {volume.unit}".rstrip())
     return "  ".join(words)

@@ -202,8 +202,9 @@ class Volume:
         Parameters
         ----------
         window : str, (center, width) or None
-            Name of a preset ("lung", "bone", ...), two numbers in modality units, or the
-            series' own first window.
+            Name of a preset ("lung", "bone", ...), "voi lut" or the explanation of one of the
+            series' own VOI LUTs (``attributes["voi_luts"]``), two numbers in modality units, or
+            the series' own first window, else its first VOI LUT.
         level : int, optional
 
         Raises

@@ -1,5 +1,6 @@
 """Named windows, the series' own, and the picture they make of a level."""
 
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,26 @@ _FUNCTIONS = {
 }
 
 
-def choose_window(volume: "Volume", window: Any) -> tuple[float, float, str] | None:
-    """Return (center, width, VOI LUT Function), or None where nothing says which, and for colour.
+OWN_LUT = "voi lut"
+"""Name of a series' own first VOI LUT; each has the name of its explanation, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A VOI LUT (PS3.3 C.11.2.1.1): entry n is for the modality value ``first + n``."""
+
+    name: str
+    first: int
+    bits: int
+    entries: np.ndarray
+
+
+Chosen = tuple[float, float, str] | Table | None
+"""A window and its VOI LUT Function, or a VOI LUT; None for the whole range."""
+
+
+def choose_window(volume: "Volume", window: Any) -> Chosen:
+    """Return a window or a VOI LUT, or None where nothing says which, and for colour.
 
     Raises
     ------
@@ -43,19 +62,34 @@ def choose_window(volume: "Volume", window: Any) -> tuple[float, float, str] | N
             raise OptionError("a window is for grey values, and these images are in colour")
         return None
     own = volume.attributes["windows"]
+    tables = _tables(volume)
     if window is None:
         if not own:
-            return None
+            return tables.get(OWN_LUT)
         return own[0]["center"], own[0]["width"], own[0]["function"]
     if isinstance(window, str):
-        if window not in PRESETS:
-            raise OptionError(f"no window named {window!r}; there are {', '.join(PRESETS)}")
-        return *PRESETS[window], "LINEAR"
+        if window in PRESETS:
+            return *PRESETS[window], "LINEAR"
+        if window in tables:
+            return tables[window]
+        there = ", ".join([*PRESETS, *tables])
+        raise OptionError(f"no window named {window!r}; there are {there}")
     try:
         center, width = (float(value) for value in window)
     except (TypeError, ValueError) as exc:
         raise OptionError(f"a window is a name or (center, width), got {window!r}") from exc
     return center, width, "LINEAR"
+
+
+def _tables(volume: "Volume") -> dict[str, Table]:
+    """Return the series' own VOI LUTs by name; archives from before them have none."""
+    tables: dict[str, Table] = {}
+    for lut in volume.attributes.get("voi_luts", ()):
+        name = lut["explanation"] or OWN_LUT
+        table = Table(name, lut["first"], lut["bits"], np.array(lut["values"], np.uint16))
+        tables.setdefault(OWN_LUT, table)
+        tables.setdefault(name, table)
+    return tables
 
 
 def apply_window(volume: "Volume", window: Any, level: int) -> np.ndarray:
@@ -88,9 +122,7 @@ def full_range(volume: "Volume") -> tuple[float, float, str]:
     return sum(ends) / 2, max(ends[1] - ends[0], 1e-6), "LINEAR_EXACT"
 
 
-def to_picture(
-    volume: "Volume", values: np.ndarray, window: tuple[float, float, str] | None
-) -> np.ndarray:
+def to_picture(volume: "Volume", values: np.ndarray, window: Chosen) -> np.ndarray:
     """Return level values as uint8: rescaled if need be, windowed, MONOCHROME1 inverted.
 
     Without a window from the darkest to the brightest value of the volume; colour as it is.
@@ -103,20 +135,32 @@ def to_picture(
     if "c" in volume.axes:
         return _eight_bits(values, int(volume.attributes["bits_stored"]))
     rescale = volume.attributes["rescale"]
-    center, width, function = window or full_range(volume)
-    apply = _FUNCTIONS.get(function, kernels.window_linear)
     with np.errstate(over="ignore"):  # missing frames may hold the lowest double
         modality = values.astype(np.float32)
         if not rescale["applied"]:
             modality = modality * np.float32(rescale["slope"]) + np.float32(rescale["intercept"])
-        try:
-            shown = apply(modality, center=center, width=width)
-        except ValueError as exc:
-            raise OptionError(str(exc)) from exc
+        shown = _shown(modality, window or full_range(volume))
     picture: np.ndarray = np.floor(np.nan_to_num(shown) + 0.5).astype(np.uint8)
     if volume.attributes["photometric"] == "MONOCHROME1":
         np.subtract(255, picture, out=picture)
     return picture
+
+
+def _shown(modality: np.ndarray, window: tuple[float, float, str] | Table) -> np.ndarray:
+    """Return modality values as grey from 0 to 255; NaN stays NaN."""
+    if isinstance(window, Table):
+        ends = window.first - 1, window.first + len(window.entries)
+        # means of a level, and fractions, lie between two entries
+        whole = np.floor(np.nan_to_num(np.clip(modality, *ends)) + 0.5).astype(np.int32)
+        grey = kernels.apply_lut(whole, first=window.first, entries=window.entries)
+        scaled = grey.astype(np.float32) * np.float32(255 / (2**window.bits - 1))
+        return np.where(np.isnan(modality), np.float32(np.nan), scaled)
+    center, width, function = window
+    try:
+        apply = _FUNCTIONS.get(function, kernels.window_linear)
+        return np.asarray(apply(modality, center=center, width=width))
+    except ValueError as exc:
+        raise OptionError(str(exc)) from exc
 
 
 def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
