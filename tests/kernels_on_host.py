@@ -31,7 +31,7 @@ COMPILER = shutil.which("g++")
 
 def compiled(source, target, *options):
     """Compile a file of `kernels/host`."""
-    command = [COMPILER, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{CUDA}", *options]
+    command = [COMPILER, "-std=c++17", "-Wall", "-Wextra", f"-I{CUDA}", *options]
     subprocess.run([*command, str(HERE / source), "-o", str(target)], check=True)
     return target
 
@@ -78,7 +78,7 @@ def stand_in(library, recorder=None):
         ndarray=HostArray,
         asarray=as_host_array,
         RawModule=RawModule,
-        cuda=SimpleNamespace(is_available=lambda: True),
+        cuda=SimpleNamespace(is_available=lambda: True, Device=lambda: "cpu"),
     )
 
 

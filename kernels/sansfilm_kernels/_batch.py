@@ -72,7 +72,12 @@ def targets(
     """
     if len(codestreams) != len(frames):
         raise ValueError(f"{len(codestreams)} codestreams for {len(frames)} frames")
-    return [_target(frame, dtypes, cure) for frame in frames]
+    found = [_target(frame, dtypes, cure) for frame in frames]
+    if found:
+        here = import_module("cupy").cuda.Device()
+        if any(frame.device != here for frame in frames):
+            raise ValueError(f"a frame lies on another GPU than the current one, {here}")
+    return found
 
 
 def run(

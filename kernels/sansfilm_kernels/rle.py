@@ -50,8 +50,8 @@ def decode_rle(codestreams: Sequence[bytes], frames: Sequence[Array]) -> Array:
         If a frame is not a CuPy array of uint8, uint16 or uint32. There is no such kernel on the
         CPU: `imagecodecs.dicomrle_decode` is what to use there.
     ValueError
-        If there are not as many frames as codestreams, a frame has neither two nor three axes, or
-        it does not lie at multiples of its item size.
+        If there are not as many frames as codestreams, or a frame has neither two nor three axes,
+        lies on another GPU, or not at multiples of its item size.
     """
     cure = "imagecodecs.dicomrle_decode"
     targets = _batch.targets(codestreams, frames, ("uint8", "uint16", "uint32"), cure)

@@ -1,10 +1,12 @@
 """JPEG-LS on the GPU, and through the same source on the CPU, against CharLS."""
 
 import struct
+import sys
 
 import codestreams
 import imagecodecs
 import jpegls_encoder
+import kernels_on_host
 import numpy as np
 import pytest
 from jpegls_encoder import LINE, NONE, SAMPLE, Preset
@@ -190,6 +192,14 @@ def test_wrong_calls(gpu):
     with pytest.raises(ValueError, match="multiples of its size"):
         decode_jpegls([GOOD], [gpu(np.zeros(433, np.uint8))[1:].view(np.uint16).reshape(8, 9, 3)])
     assert to_host(decode_jpegls([], [])).tolist() == []
+
+
+def test_a_frame_on_another_gpu(on_host, monkeypatch):
+    on_host()
+    monkeypatch.setattr(sys.modules["cupy"].cuda, "Device", lambda: "<CUDA Device 1>")
+    frame = kernels_on_host.as_host_array(np.zeros(IMAGE.shape, np.uint8))
+    with pytest.raises(ValueError, match="another GPU than the current one, <CUDA Device 1>"):
+        decode_jpegls([GOOD], [frame])
 
 
 def test_conformance_streams(gpu, shared_data):
