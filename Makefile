@@ -18,12 +18,13 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test lint bench docs format constraints clean
+.PHONY: help demo test fuzz-kernels lint bench docs format constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
+	@echo 'make fuzz-kernels the decoders for GPUs, compiled for the CPU, on all streams (minutes)'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the benchmarks'
 	@echo 'make docs         write docs/verdicts.md anew, from all real data that is here'
@@ -36,6 +37,10 @@ demo: .venv/.runtime
 
 test: .venv/.dev
 	$(BIN)/python -m pytest
+
+fuzz-kernels: .venv/.dev
+	SANSFILM_FULL_FUZZ=1 $(BIN)/python -m pytest --timeout 3600 --durations 5 \
+	    tests/kernels/test_jpegls.py tests/kernels/test_rle.py tests/kernels/test_cuda_sources.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check

@@ -74,9 +74,10 @@ def test_wheel_holds_both_packages_and_nothing_else(tmp_path):
     sources = {
         path.relative_to(root).as_posix()
         for root in (ROOT / "pipeline", ROOT / "kernels")
-        for path in root.rglob("*.py")
+        for path in (*root.rglob("*.py"), *root.rglob("*.cu"))
     }
-    assert {name for name in names if name.endswith(".py")} == sources
+    assert {name for name in names if name.endswith((".py", ".cu"))} == sources
+    assert "sansfilm_kernels/cuda/jpegls.cu" in sources
     assert not [name for name in names if "test" in name]
 
 

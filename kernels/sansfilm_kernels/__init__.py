@@ -2,18 +2,25 @@
 
 Every kernel dispatches on its argument: a NumPy array gives a NumPy array, a CuPy array gives a
 CuPy array on the same device. Only `to_device` and `to_host` copy between the two, and CuPy is
-imported only when one of them, or `gpu_available`, needs it. Inputs are never changed.
+imported only when one of them, or `gpu_available`, needs it. Inputs are never changed. The decoders
+differ: they take codestreams from host memory and fill frames that are already on a GPU.
 """
 
+from sansfilm_kernels._batch import FrameStatus
 from sansfilm_kernels.colour import palette_to_rgb, ybr_to_rgb
+from sansfilm_kernels.jpegls import decode_jpegls
 from sansfilm_kernels.lut import apply_lut
 from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
 from sansfilm_kernels.pyramid import downsample, pyramid
 from sansfilm_kernels.rescale import rescale
+from sansfilm_kernels.rle import decode_rle
 from sansfilm_kernels.window import window_linear, window_linear_exact, window_sigmoid
 
 __all__ = [
+    "FrameStatus",
     "apply_lut",
+    "decode_jpegls",
+    "decode_rle",
     "downsample",
     "get_namespace",
     "gpu_available",

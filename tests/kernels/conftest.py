@@ -1,11 +1,15 @@
-"""The array libraries that every kernel is tested on."""
+"""The array libraries that every kernel is tested on, and where CUDA kernels run."""
 
+import ctypes
 import importlib
+import os
+import sys
 
+import kernels_on_host
 import numpy as np
 import pytest
 
-from sansfilm_kernels import gpu_available
+from sansfilm_kernels import _batch, gpu_available
 
 
 def read_only(values):
@@ -34,3 +38,43 @@ def xp(request):
         if not gpu_available():
             pytest.skip("no GPU")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def host_library(tmp_path_factory):
+    """Give the CUDA kernels, compiled for the CPU."""
+    if kernels_on_host.COMPILER is None:
+        pytest.skip("no g++ to compile the kernels for the CPU")
+    path = tmp_path_factory.mktemp("kernels") / "kernels.so"
+    return ctypes.CDLL(str(kernels_on_host.compiled("kernels.cpp", path, *kernels_on_host.LIBRARY)))
+
+
+@pytest.fixture
+def on_host(host_library, monkeypatch):
+    """Give a function that makes the public functions run their kernels on the CPU."""
+
+    def use(recorder=None):
+        _batch._module.cache_clear()
+        monkeypatch.setitem(sys.modules, "cupy", kernels_on_host.stand_in(host_library, recorder))
+
+    yield use
+    _batch._module.cache_clear()
+
+
+@pytest.fixture(params=["host build", "device"])
+def gpu(request):
+    """Give a function that copies an array to where the kernels run: NumPy's, or a real GPU's."""
+    if request.param == "host build":
+        request.getfixturevalue("on_host")()
+        return kernels_on_host.as_host_array
+    pytest.importorskip("cupy")
+    if not gpu_available():
+        pytest.skip("no GPU")
+    return cupy
+
+
+@pytest.fixture(scope="session")
+def share():
+    """Give a function that says how many of a full check `make test` does, or does them all."""
+    full = os.environ.get("SANSFILM_FULL_FUZZ") == "1"
+    return lambda few, all_of_them: all_of_them if full else few
