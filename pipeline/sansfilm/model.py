@@ -101,7 +101,6 @@ class Identity:
     sex: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Where a frame lies in the picture of its codestream, and the size of that, in pixels."""
