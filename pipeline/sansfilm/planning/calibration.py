@@ -48,11 +48,12 @@ def calibrate(top: Item, spacing: Spacing | None) -> tuple[Spacing | None, str]:
     spacing : (between rows, between columns) or None
         mm.
     kind : str
-        "patient": in the patient. "fiducial", "geometry", "calibrated": of a projection or a
-        captured image, corrected by an object of known size, for known geometry, or in a way
-        that is not told. "detector": on the detector, not corrected. "nominal": on the medium
-        that was scanned. "region": of the one ultrasound region, which is the whole picture.
-        "unknown": nothing says whether Pixel Spacing was corrected. "none": there is no spacing.
+        "patient": in the patient, or in the tissue on a slide. "fiducial", "geometry",
+        "calibrated": of a projection or a captured image, corrected by an object of known size,
+        for known geometry, or in a way that is not told. "detector": on the detector, not
+        corrected. "nominal": on the medium that was scanned. "region": of the one ultrasound
+        region, which is the whole picture. "unknown": nothing says whether Pixel Spacing was
+        corrected. "none": there is no spacing.
     """
     imager = _positive(top, "ImagerPixelSpacing")
     nominal = _positive(top, "NominalScannedPixelSpacing")
