@@ -17,7 +17,7 @@ import numpy as np
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.model import (
     Document,

@@ -10,6 +10,8 @@ from itertools import accumulate
 from typing import Any
 
 from sansfilm.errors import Problem
+from sansfilm.frame_spec import Decoded as Decoded
+from sansfilm.frame_spec import Decoding as Decoding
 from sansfilm.frame_spec import FrameSpec as FrameSpec
 from sansfilm.frame_spec import Lut as Lut
 from sansfilm.frame_spec import shared_lut as shared_lut

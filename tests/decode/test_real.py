@@ -13,7 +13,7 @@ from pydicom.pixels import apply_color_lut, pixel_array
 
 from sansfilm.assemble.slab import to_rgb
 from sansfilm.decode.codestream import sniff
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FileRef, Frame, FrameSpec
 from sansfilm.options import Budgets, Options
