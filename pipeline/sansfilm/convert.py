@@ -17,7 +17,7 @@ import numpy as np
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
-from sansfilm.decode.frames import decode_frame
+from sansfilm.decode.guarded import decode_frames, decode_one
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.model import (
     Document,
@@ -154,12 +154,12 @@ def pixel_digest(options: Options, frame: Frame) -> str:
 def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
     """Decode a frame to tell whether segments overlap."""
     codestream, _ = read_frame(frame, False)
-    return decode_frame(codestream, frame.spec, options.prefer)[0]
+    return decode_one(codestream, frame.spec, options.decoding)
 
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
-    slab = fill_slab(plan, read_frame, decode_frame, run)
+    slab = fill_slab(plan, read_frame, decode_frames, run)
     if not slab.whole:
         return SlabResult(plan.index, (), slab.frames)
     objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)

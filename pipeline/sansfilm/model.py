@@ -345,7 +345,7 @@ class SlabPlan(_Cells):
     owners: tuple[int, ...]
     header_chunk: int
     compression_level: int
-    prefer: tuple[str, ...]
+    decoding: Decoding
     labels: Labels | None = None
 
     @property
@@ -371,13 +371,17 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What came of one frame: digest of its stored values and who decoded it, or the Problem."""
+    """What came of one frame: digest of its stored values and who decoded it, or the Problem.
+
+    `notes` tell of decoders that were found to be wrong while it was decoded.
+    """
 
     sop_instance_uid: str
     number: int
     pixel_digest: str = ""
     decoder: str = ""
     problem: Problem | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,28 +214,6 @@ def test_codecs_write_straight_into_the_batch(spec, monkeypatch):
 # --------------------------------------------------------------- decoders of other distributions
 
 
-@pytest.fixture
-def plugins(tmp_path, monkeypatch):
-    """Give a function that installs a distribution with decoders: {name: source of a class}."""
-
-    def install(**sources: str) -> None:
-        about = tmp_path / "filmless-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: filmless\nVersion: 1.0\n")
-        entries = "".join(f"{name} = filmless_{name}:Decoder\n" for name in sources)
-        (about / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}")
-        for name, source in sources.items():
-            (tmp_path / f"filmless_{name}.py").write_text(source)
-
-    monkeypatch.syspath_prepend(tmp_path)
-    caches = (registry._others, registry.backend, registry.readers, registry._why_not)
-    for each in caches:
-        each.cache_clear()
-    yield install
-    for each in caches:
-        each.cache_clear()
-
-
 ZEROS = """
 import numpy as np
 from sansfilm.decode.contract import Reads

@@ -1,23 +1,37 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
-Memory bound: the block, and per thread one instance as it was read and one decoded frame, for
-palettes also its colours.
+Memory bound: the block, and per thread one batch of frames as they were read and decoded (of
+BATCH_BYTES, or one frame), for palettes also the colours of one.
 Reducing adds at most about one block more.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 from typing import Any
 
 import numpy as np
 
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
-from sansfilm.model import Frame, FrameResult, FrameSpec, Labels, Lut, Map, SlabPlan
+from sansfilm.model import (
+    Decoded,
+    Decoding,
+    Frame,
+    FrameResult,
+    FrameSpec,
+    Labels,
+    Lut,
+    Map,
+    SlabPlan,
+)
 from sansfilm_kernels import apply_lut, palette_to_rgb, pyramid, rescale, ybr_to_rgb
 
 Read = Callable[[Frame, bool], tuple[bytes, bytes]]
-Decode = Callable[..., tuple[np.ndarray, str]]
+Decode = Callable[[Sequence[tuple[bytes, FrameSpec]], Decoding], Iterable[Decoded]]
+
+BATCH_BYTES = 2**21
+"""Stored values of a batch: enough frames that sending them costs little, few for many threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +75,10 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
         ``read(frame, outside)`` gives (codestream, header bytes, b"" unless `outside`);
         BadInstanceError for a bad one.
     decode : callable
-        ``decode(codestream, spec, prefer)`` gives (stored values, decoder name).
+        ``decode([(codestream, spec), ...], plan.decoding)`` gives a Decoded for each, whose
+        values are used before the next is asked for.
     run : callable, optional
-        Maps over frames; the result does not depend on it.
+        Maps over batches of frames; the result does not depend on it.
     """
     block = np.empty(_block_shape(plan), plan.dtype)
     planes = _planes(plan, block)
@@ -80,14 +95,25 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
             present.append((place, frame))
     owners = set(plan.owners)
 
-    def one(item: tuple[int, Frame]) -> _Done:
-        place, frame = item
-        try:
-            codestream, outside = read(frame, place in owners)
-            stored, decoder = decode(codestream, frame.spec, plan.prefer)
-        except BadInstanceError as exc:
-            problem = _problem(frame, exc)
-            return _Done(FrameResult(frame.sop_instance_uid, frame.number, problem=problem))
+    def some(batch: Sequence[tuple[int, Frame]]) -> list[_Done]:
+        found = [_read(read, frame, place in owners) for place, frame in batch]
+        there = [(one[0], frame.spec) for one, (_, frame) in zip(found, batch, strict=True)
+                 if not isinstance(one, BadInstanceError)]  # fmt: skip
+        decoded = iter(decode(there, plan.decoding))
+        return [
+            failed(frame, one) if isinstance(one, BadInstanceError)
+            else put(place, frame, *one, next(decoded))
+            for one, (place, frame) in zip(found, batch, strict=True)
+        ]  # fmt: skip
+
+    def failed(frame: Frame, error: BadInstanceError, notes: tuple[str, ...] = ()) -> _Done:
+        problem = _problem(frame, error)
+        return _Done(FrameResult(frame.sop_instance_uid, frame.number, "", "", problem, notes))
+
+    def put(place: int, frame: Frame, codestream: bytes, outside: bytes, decoded: Decoded) -> _Done:
+        if decoded.error is not None:
+            return failed(frame, decoded.error, decoded.notes)
+        stored = decoded.stored
         out = planes[place // plan.per_cell]
         if plan.labels:
             _draw(stored, frame, plan.labels, out)
@@ -95,10 +121,13 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
         else:
             _put(stored, frame, plan, out)
             limits = _limits(out, plan.padding)
-        result = FrameResult(frame.sop_instance_uid, frame.number, stored_digest(stored), decoder)
+        result = FrameResult(
+            frame.sop_instance_uid, frame.number, stored_digest(stored), decoded.decoder,
+            notes=decoded.notes,
+        )  # fmt: skip
         return _Done(result, outside, limits, len(codestream) + len(outside), stored.nbytes)
 
-    done = list(run(one, present))
+    done = [one for batch in run(some, _batches(present)) for one in batch]
     return Slab(
         block,
         tuple(each.header for (place, _), each in zip(present, done, strict=True)
@@ -216,6 +245,21 @@ def _limits(values: np.ndarray, padding: tuple[float, float] | None) -> tuple[fl
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None
+
+
+def _read(read: Read, frame: Frame, outside: bool) -> tuple[bytes, bytes] | BadInstanceError:
+    try:
+        return read(frame, outside)
+    except BadInstanceError as exc:
+        return exc
+
+
+def _batches(present: Sequence[tuple[int, Frame]]) -> Iterator[Sequence[tuple[int, Frame]]]:
+    """Split the frames of a slab into what is decoded in one go."""
+    if present:
+        spec = present[0][1].spec
+        pixel = spec.samples_per_pixel * np.dtype(spec.container).itemsize
+        yield from batched(present, max(1, BATCH_BYTES // (spec.rows * spec.columns * pixel)))
 
 
 def _problem(frame: Frame, exc: BadInstanceError) -> Problem:

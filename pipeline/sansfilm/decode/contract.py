@@ -49,7 +49,9 @@ class FrameDecoder(Protocol):
         """Return why the syntax cannot be decoded here; "" if it can."""
         ...
 
-    def decode(self, frame: bytes, spec: FrameSpec, out: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Decode one frame.
 
         Parameters

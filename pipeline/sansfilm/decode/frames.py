@@ -12,12 +12,12 @@ from sansfilm.decode.stored import to_stored
 from sansfilm.errors import BadInstanceError, FrameDecodeError, ProblemCode
 from sansfilm.model import Decoded, Decoding, FrameSpec
 
-Encoded = tuple[bytes, FrameSpec]
+Encoded = tuple[bytes | memoryview, FrameSpec]
 """A frame to be decoded: its codestream, and what the dataset says of it."""
 
 
 def decode_frame(
-    frame: bytes, spec: FrameSpec, prefer: Sequence[str], out: np.ndarray | None = None
+    frame: bytes | memoryview, spec: FrameSpec, prefer: Sequence[str], out: np.ndarray | None = None
 ) -> tuple[np.ndarray, str]:
     """Decode one frame to stored values with the first decoder that reads it, in this process.
 
@@ -83,7 +83,7 @@ def decode_batch(
 
 def _decoded(
     decoder: FrameDecoder,
-    frame: bytes,
+    frame: bytes | memoryview,
     spec: FrameSpec,
     found: Codestream | None,
     out: np.ndarray | None,

@@ -42,7 +42,9 @@ class ImagecodecsDecoder:
             return f"imagecodecs was built without {_CODEC[transfer_syntax]}"
         return ""
 
-    def decode(self, frame: bytes, spec: FrameSpec, out: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder."""
         import imagecodecs
 
@@ -69,7 +71,7 @@ _CODEC = {
 }
 
 
-def _codec(frame: bytes, spec: FrameSpec) -> str:
+def _codec(frame: bytes | memoryview, spec: FrameSpec) -> str:
     """Return the codec of a frame: OpenJPH for HTJ2K only where nothing can overshoot.
 
     Near the ends of the range lossy values overshoot; OpenJPEG clips them (T.800 G.1.2), OpenJPH
@@ -80,14 +82,14 @@ def _codec(frame: bytes, spec: FrameSpec) -> str:
     return "jpeg2k" if codec == "htj2k" and not lossless else codec
 
 
-def _colour(codec: str, frame: bytes, spec: FrameSpec) -> dict[str, Any]:
+def _colour(codec: str, frame: bytes | memoryview, spec: FrameSpec) -> dict[str, Any]:
     """Return what a codec must be told of samples, so that it guesses neither model nor order."""
     if codec == "jpeg8":
         return {"colorspace": colourspace(frame, spec), "outcolorspace": "RGB"}
     return {"planar": False} if codec in ("jpeg2k", "htj2k") else {}
 
 
-def _rle(frame: bytes, spec: FrameSpec) -> np.ndarray:
+def _rle(frame: bytes | memoryview, spec: FrameSpec) -> np.ndarray:
     """Unpack the segments of a frame: planes of samples, or of single bits (PS3.5 annex G)."""
     import imagecodecs
 

@@ -28,7 +28,9 @@ class NativeDecoder:
             else "not an uncompressed syntax"
         )
 
-    def decode(self, frame: bytes, spec: FrameSpec, out: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder; integers come back unsigned."""
         order = ">" if spec.transfer_syntax == syntaxes.EXPLICIT_BE else "<"
         kind = "f" if spec.floating else "u"
@@ -63,7 +65,7 @@ def _whole_chroma(words: np.ndarray, spec: FrameSpec) -> np.ndarray:
     return whole.reshape(spec.shape)
 
 
-def _inflate(frame: bytes, size: int) -> bytes:
+def _inflate(frame: bytes | memoryview, size: int) -> bytes:
     """Inflate one frame, reading at most two bytes more than it may have."""
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:

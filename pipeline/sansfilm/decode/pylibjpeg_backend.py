@@ -30,7 +30,9 @@ class PylibjpegDecoder:
             return "not read by pylibjpeg-openjpeg"
         return "" if find_spec("openjpeg") else "pylibjpeg-openjpeg is not installed"
 
-    def decode(self, frame: bytes, spec: FrameSpec, out: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder."""
         from openjpeg.utils import decode
 

@@ -19,7 +19,7 @@ from sansfilm.errors import BadInstanceError, FrameDecodeError, OptionError, Pro
 from sansfilm.model import FrameSpec
 
 GROUP = "sansfilm.decoders"
-_OURS = {
+OURS = {
     "native": "sansfilm.decode.native:NativeDecoder",
     "imagecodecs": "sansfilm.decode.imagecodecs_backend:ImagecodecsDecoder",
     "pylibjpeg": "sansfilm.decode.pylibjpeg_backend:PylibjpegDecoder",
@@ -39,7 +39,7 @@ class _Broken:
         """See FrameDecoder."""
         return self._reason
 
-    def decode(self, frame: bytes, spec: FrameSpec, out: Any = None) -> np.ndarray:
+    def decode(self, frame: bytes | memoryview, spec: FrameSpec, out: Any = None) -> np.ndarray:
         """Never called: it reads nothing."""
         raise FrameDecodeError(self._reason)
 
@@ -47,12 +47,12 @@ class _Broken:
 @cache
 def _others() -> dict[str, str]:
     """Return import paths of the backends that other distributions bring; ours win."""
-    return {entry.name: entry.value for entry in entry_points(group=GROUP)} | _OURS
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)} | OURS
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all backends, ours first."""
-    return tuple(dict.fromkeys((*_OURS, *sorted(_others()))))
+    return tuple(dict.fromkeys((*OURS, *sorted(_others()))))
 
 
 @cache
@@ -64,14 +64,14 @@ def backend(name: str) -> FrameDecoder:
     OptionError
         If there is no backend of that name.
     """
-    path = _OURS.get(name) or _others().get(name)
+    path = OURS.get(name) or _others().get(name)
     if path is None:
         raise OptionError(f"no decoder named {name!r}; there are {', '.join(names())}")
     module, _, attribute = path.partition(":")
     try:
         decoder: object = getattr(import_module(module), attribute)()
     except Exception as exc:  # whatever the import of somebody else's module raises
-        if name in _OURS:
+        if name in OURS:
             raise
         decoder = _Broken(name, f"{name} cannot be loaded: {type(exc).__name__}: {exc}")
     if isinstance(decoder, FrameDecoder):
