@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from sansfilm.decode.area import Area
+from sansfilm.decode.canaries import Health
 from sansfilm.decode.frames import decode_batch
 from sansfilm.decode.wire import Request, pack_answer, unpack_request
 from sansfilm.errors import BadInstanceError, ProblemCode
@@ -28,17 +29,19 @@ def main(socket_fd: int, area_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     area = Area(area_fd)
-    memory = _Memory()
+    memory, health = _Memory(), Health()
     gone = contextlib.suppress(OSError)  # who asked
     with gone, socket.socket(fileno=socket_fd) as link, link.makefile("rb") as requests:
         link.sendall(READY)
         for line in requests:
-            _answer(unpack_request(line), link, area, memory)
+            _answer(unpack_request(line), link, area, memory, health)
             if memory.is_lost:  # a fresh process is better than one that leaks
                 return
 
 
-def _answer(request: Request, link: socket.socket, area: Area, memory: "_Memory") -> None:
+def _answer(
+    request: Request, link: socket.socket, area: Area, memory: "_Memory", health: Health
+) -> None:
     """Decode the frames of a request one after the other; tell of all at once.
 
     Waking who asked costs a tenth of a frame, so it is done once. Which frame is in hand stands
@@ -53,7 +56,7 @@ def _answer(request: Request, link: socket.socket, area: Area, memory: "_Memory"
         signal.setitimer(signal.ITIMER_REAL, seconds_for(spec, request.how.seconds))
         frame = area.read(start, length), spec
         try:
-            (done,) = decode_batch([frame], [area.frame(values, spec)], request.how)
+            (done,) = decode_batch([frame], [area.frame(values, spec)], request.how, health)
         except Exception as exc:  # a decoder's own mistake costs its frame
             message = f"the decoder failed: {type(exc).__name__}"
             done = Decoded(error=BadInstanceError(ProblemCode.DECODE_FAILED, message))
