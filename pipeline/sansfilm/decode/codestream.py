@@ -19,6 +19,8 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
+_MOST_TILES = 65535
+"""Tiles of a JPEG 2000 image, whose numbers have 16 bits (T.800 A.4.2)."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -126,7 +128,16 @@ def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
     if frame[start : start + 4] != b"\xff\x4f\xff\x51" or len(frame) < start + 43:
         return None
     xsiz, ysiz, xosiz, yosiz = struct.unpack_from(">4I", frame, start + 8)
+    xtiles, ytiles, xtosiz, ytosiz = struct.unpack_from(">4I", frame, start + 24)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
+    # all alike and none for several pixels: of others OpenJPEG leaves pixels as they were in memory
+    kinds = bytes(frame[start + 42 : start + 42 + 3 * components])
+    if kinds != bytes([depth, 1, 1]) * components:
+        return None
+    if not xtiles or not ytiles or xtosiz >= xsiz or ytosiz >= ysiz:
+        return None
+    if -(-(xsiz - xtosiz) // xtiles) * -(-(ysiz - ytosiz) // ytiles) > _MOST_TILES:
+        return None
     return Codestream(ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7))
 
 
