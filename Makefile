@@ -18,7 +18,7 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test fuzz-kernels lint bench docs format constraints clean
+.PHONY: help demo test fuzz fuzz-kernels lint bench docs format constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz-kernels the decoders for GPUs, compiled for the CPU, on all streams (minutes)'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the benchmarks'
+	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
 	@echo 'make docs         write docs/verdicts.md anew, from all real data that is here'
 	@echo 'make format       let ruff rewrite the code'
 	@echo 'make constraints  choose the newest versions anew and write constraints.txt'
@@ -51,6 +52,11 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+FUZZ ?= 100000
+
+fuzz: .venv/.dev
+	SANSFILM_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/decode/test_fuzz.py
 
 docs: .venv/.runtime
 	$(BIN)/python docs/make_verdicts.py

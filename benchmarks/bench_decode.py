@@ -8,7 +8,7 @@ import pytest
 import synth
 
 from sansfilm.decode import registry, syntaxes
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.model import FrameSpec
 
 Benchmark = Callable[..., Any]
@@ -16,7 +16,7 @@ CASES = [
     (uid, name)
     for uid in (*synth.NATIVE, *synth.LOSSLESS, *synth.LOSSY)
     for name in ("native", "imagecodecs", "pylibjpeg")
-    if uid in registry.backend(name).transfer_syntaxes and uid != synth.JPEG_BASELINE
+    if registry.knows(registry.backend(name), uid) and uid != synth.JPEG_BASELINE
 ]
 
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from sansfilm.convert import convert
+from sansfilm.decode import registry
 from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
@@ -74,3 +76,31 @@ def plan_of():
         return found
 
     return plan
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """Give a function that installs a distribution with decoders, {name: source of a module}.
+
+    It returns the folder that has to be on the path of other processes.
+    """
+    folder = tmp_path / "plugins"
+    caches = (registry._others, registry.backend, registry.readers, registry._why_not)
+
+    def install(**sources: str) -> Path:
+        about = folder / "filmless-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: filmless\nVersion: 1.0\n")
+        entries = "".join(f"{name} = filmless_{name}:Decoder\n" for name in sources)
+        (about / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}")
+        for name, source in sources.items():
+            (folder / f"filmless_{name}.py").write_text(source)
+            monkeypatch.delitem(sys.modules, f"filmless_{name}", raising=False)
+        monkeypatch.syspath_prepend(folder)
+        for each in caches:
+            each.cache_clear()
+        return folder
+
+    yield install
+    for each in caches:
+        each.cache_clear()

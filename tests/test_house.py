@@ -79,6 +79,8 @@ def test_wheel_holds_both_packages_and_nothing_else(tmp_path):
     assert {name for name in names if name.endswith((".py", ".cu"))} == sources
     assert "sansfilm_kernels/cuda/jpegls.cu" in sources
     assert not [name for name in names if "test" in name]
+    golden = (ROOT / "pipeline" / "sansfilm" / "decode" / "golden").iterdir()
+    assert {f"sansfilm/decode/golden/{path.name}" for path in golden} <= names
 
 
 def test_source_roots_are_no_packages():

@@ -17,7 +17,7 @@ import numpy as np
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.guarded import decode_frames, decode_one
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.model import (
     Document,
@@ -167,12 +167,12 @@ def drawn_pixels(options: Options, frame: Frame) -> int:
 def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
     """Decode a frame for what planning has to know of it."""
     codestream, _ = read_frame(frame, False)
-    return cut_out(decode_frame(codestream, frame.picture, options.prefer)[0], frame)
+    return cut_out(decode_one(codestream, frame.picture, options.decoding), frame)
 
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
-    slab = fill_slab(plan, read_frame, decode_frame, run)
+    slab = fill_slab(plan, read_frame, decode_frames, run)
     if not slab.whole:
         return SlabResult(plan.index, (), slab.frames)
     objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)

@@ -94,6 +94,8 @@ class ProblemCode(StrEnum):
     CODESTREAM_MISMATCH = "CODESTREAM_MISMATCH"
     MISSING_CODEC = "MISSING_CODEC"
     DECODE_FAILED = "DECODE_FAILED"
+    TIMEOUT = "TIMEOUT"
+    DECODER_WRONG = "DECODER_WRONG"
     SOURCE_CHANGED = "SOURCE_CHANGED"
     INCOMPLETE_VOLUME = "INCOMPLETE_VOLUME"
     WORKER_LOST = "WORKER_LOST"
@@ -121,7 +123,9 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.CONFLICT: "One SOP Instance UID stands for different contents.",
     ProblemCode.CODESTREAM_MISMATCH: "The codestream does not hold the image the header describes.",
     ProblemCode.MISSING_CODEC: "No installed decoder reads this transfer syntax.",
-    ProblemCode.DECODE_FAILED: "The decoder refused the codestream.",
+    ProblemCode.DECODE_FAILED: "The decoder refused the codestream, or died of it.",
+    ProblemCode.TIMEOUT: "Decoding took longer than the budget allows.",
+    ProblemCode.DECODER_WRONG: "A decoder gave wrong values for a known image; others took over.",
     ProblemCode.SOURCE_CHANGED: "The source changed between planning and decoding.",
     ProblemCode.INCOMPLETE_VOLUME: "Other frames of the volume failed, so it was not stored.",
     ProblemCode.WORKER_LOST: "The task that held this frame failed or lost its worker.",

@@ -87,3 +87,30 @@ class FrameSpec:
     def pixel_kind(self) -> tuple[str, int, str]:
         """What pixels of one array share: container, channels, and the dtype of a LUT."""
         return self.container, self.channels, self.lut.dtype if self.lut is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How frames are to be decoded: decoders in the order they are tried, and their time.
+
+    `seconds` are for a frame, and one more is for each megapixel of it. One frame in `crosscheck`
+    is decoded twice by different decoders; 0 is none.
+    """
+
+    prefer: tuple[str, ...]
+    seconds: int = 30
+    crosscheck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What came of one frame: its stored values and who decoded it, or the error.
+
+    `stored` is lent: it is valid until the next frame is asked for. `notes` tell of decoders that
+    were found to be wrong on the way.
+    """
+
+    stored: Any = None
+    decoder: str = ""
+    error: Any = None
+    notes: tuple[str, ...] = ()

@@ -10,6 +10,8 @@ from itertools import accumulate
 from typing import Any
 
 from sansfilm.errors import Problem
+from sansfilm.frame_spec import Decoded as Decoded
+from sansfilm.frame_spec import Decoding as Decoding
 from sansfilm.frame_spec import FrameSpec as FrameSpec
 from sansfilm.frame_spec import Lut as Lut
 from sansfilm.frame_spec import shared_lut as shared_lut
@@ -395,7 +397,7 @@ class SlabPlan(_Cells):
     owners: tuple[int, ...]
     header_chunk: int
     compression_level: int
-    prefer: tuple[str, ...]
+    decoding: Decoding
     labels: Labels | None = None
     placed: Placed | None = None
 
@@ -422,13 +424,17 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What came of one frame: digest of its stored values and who decoded it, or the Problem."""
+    """What came of one frame: digest of its stored values and who decoded it, or the Problem.
+
+    `notes` tell of decoders that were found to be wrong while it was decoded.
+    """
 
     sop_instance_uid: str
     number: int
     pixel_digest: str = ""
     decoder: str = ""
     problem: Problem | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

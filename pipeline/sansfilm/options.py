@@ -3,11 +3,12 @@
 from dataclasses import asdict, dataclass, field
 
 from sansfilm.errors import OptionError
+from sansfilm.frame_spec import Decoding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budgets:
-    """Limits that are checked before anything is allocated for an instance."""
+    """Limits of one instance, checked before anything is allocated for it, and of its decoding."""
 
     header_bytes: int = 64 * 2**20
     """Bytes of a dataset outside Pixel Data; typical CT headers hold 2 to 20 kB."""
@@ -23,6 +24,8 @@ class Budgets:
     """Number of Frames of one instance."""
     matrix_pixels: int = 2**38
     """Total Pixel Matrix Rows x Columns: 524288 x 524288."""
+    seconds: int = 30
+    """For decoding one frame; one more for each megapixel, of which slow codecs do ten a second."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -90,12 +93,21 @@ class Options:
     storage: Storage = field(default_factory=Storage)
     prefer: tuple[str, ...] = ("native", "imagecodecs", "pylibjpeg")
     """Decoders in the order in which they are tried."""
+    crosscheck: int = 0
+    """One frame in so many is decoded again by another decoder and compared; 0 is none."""
     device: str = "auto"
     """Where to decode and reduce: "auto", "cpu" or "gpu"."""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "gpu"):
             raise OptionError(f"device must be auto, cpu or gpu, got {self.device!r}")
+        if self.crosscheck < 0:
+            raise OptionError(f"crosscheck must be 0 or more, got {self.crosscheck}")
+
+    @property
+    def decoding(self) -> Decoding:
+        """What decoders are told."""
+        return Decoding(self.prefer, self.budgets.seconds, self.crosscheck)
 
     def shaping(self) -> dict[str, object]:
         """Return the options that decide which bytes are stored: part of every volume_id."""

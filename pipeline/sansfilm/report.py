@@ -31,6 +31,7 @@ class Ledger:
         self._progress = progress
         self._started = time.perf_counter()
         self._ingested: set[str] = set()
+        self._notes: set[str] = set()
         self._slabs: dict[str, dict[int, SlabPlan]] = {}
         self._results: dict[str, dict[int, SlabResult]] = {}
 
@@ -110,6 +111,7 @@ class Ledger:
         self.report.bytes["read"] += result.bytes_read
         self.report.bytes["decoded"] += result.bytes_decoded
         self._progress.slab_written(result)
+        self._add(self._wrong_decoders(slab, result))
         results = self._results.setdefault(slab.volume, {})
         results[slab.index] = result
         slabs = self._slabs[slab.volume]
@@ -134,6 +136,13 @@ class Ledger:
         }
         self._add((lost | failed).values())
         return None
+
+    def _wrong_decoders(self, slab: SlabPlan, result: SlabResult) -> Iterable[Problem]:
+        """Yield what decoders were found to be wrong, each once in a run."""
+        for frame, done in zip(slab.present, result.frames, strict=True):
+            for note in set(done.notes) - self._notes:
+                self._notes.add(note)
+                yield Problem(frame.uri, "decode", ProblemCode.DECODER_WRONG, note)
 
     def stored(self, plan: VolumePlan, written: int) -> None:
         """Note a volume that has been published, and how many bytes that took."""

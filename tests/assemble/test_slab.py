@@ -12,6 +12,7 @@ import synth
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import fill_slab, reduce_slab, stored_digest
 from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.model import Decoded
 from sansfilm.options import Options, Storage
 
 
@@ -30,11 +31,11 @@ def slab(tmp_path, plan_of):
             assert outside  # each slice is an instance of its own
             return made.stored[place].tobytes(), b"header %d" % place
 
-        def decode(codestream, spec, prefer):
-            assert prefer == plan.prefer
-            return np.frombuffer(codestream, made.stored.dtype).reshape(
-                spec.rows, spec.columns
-            ), "d"
+        def decode(frames, how):
+            assert how == plan.decoding
+            for codestream, spec in frames:
+                stored = np.frombuffer(codestream, made.stored.dtype)
+                yield Decoded(stored.reshape(spec.rows, spec.columns), "d")
 
         return plan, made, read, decode
 
@@ -85,12 +86,17 @@ def test_threads_give_the_same_slab(slab):
 def test_a_bad_frame_is_a_problem_and_the_others_are_done(slab, code, stage):
     plan, made, read, decode = slab()
 
-    def bad(codestream, spec, prefer):
-        if codestream == made.stored[3].tobytes():
+    def bad_to_read(frame, outside):
+        if stage == "read" and frame.sop_instance_uid == made.sop_uids[3]:
             raise BadInstanceError(code, "why")
-        return decode(codestream, spec, prefer)
+        return read(frame, outside)
 
-    filled = fill_slab(plan, read, bad)
+    def bad_to_decode(frames, how):
+        for (codestream, _), done in zip(frames, decode(frames, how), strict=True):
+            bad = codestream == made.stored[3].tobytes()
+            yield Decoded(error=BadInstanceError(code, "why")) if bad else done
+
+    filled = fill_slab(plan, bad_to_read, bad_to_decode)
     assert not filled.whole
     problems = [frame.problem for frame in filled.frames]
     assert [problem is None for problem in problems] == [True, True, True, False, True]
@@ -150,11 +156,11 @@ def test_a_picture_of_many_frames_is_read_and_decoded_once(tmp_path, plan_of, fa
         asked.append(("read", outside))
         return b"abc", b"header" if outside else b""
 
-    def decode(codestream, spec, prefer):
-        asked.append(("decode", spec.rows, spec.columns))
-        if fails:
-            raise BadInstanceError(ProblemCode.DECODE_FAILED, "no")
-        return whole, "d"
+    def decode(frames, how):
+        for _, spec in frames:
+            asked.append(("decode", spec.rows, spec.columns))
+            error = BadInstanceError(ProblemCode.DECODE_FAILED, "no")
+            yield Decoded(error=error) if fails else Decoded(whole, "d")
 
     slabs = [fill_slab(plan, read, decode) for plan in plans]
     assert asked == [("read", True), ("decode", 18, 24), ("read", False), ("decode", 18, 24)]

@@ -7,7 +7,7 @@ import pytest
 import synth
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.options import Options
 

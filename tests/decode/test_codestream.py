@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sansfilm.decode import codestream, jpegxl, registry, syntaxes
 from sansfilm.decode.codestream import Codestream, sniff
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.options import Options
 
@@ -50,7 +51,7 @@ def test_wrapped_in_jp2(spec):
     frame = bytes(imagecodecs.jpeg2k_encode(stored, level=0, codecformat="jp2", bitspersample=12))
     assert frame[4:8] == b"jP  "
     assert sniff(frame, spec(stored, synth.J2K, 12)) == Codestream(32, 40, 1, 12, signed=False)
-    decoded = registry.decode_frame(frame, spec(stored, synth.J2K, 12), PREFER)[0]
+    decoded = decode_frame(frame, spec(stored, synth.J2K, 12), PREFER)[0]
     assert np.array_equal(decoded, stored)
     large = frame.replace(frame[frame.index(b"jp2c") - 4 :], b"")
     large += struct.pack(">I4sQ", 1, b"jp2c", 0) + frame[frame.index(b"jp2c") + 4 :]
@@ -169,7 +170,7 @@ def test_another_image_is_found_before_it_is_decoded(spec, monkeypatch, syntax, 
     stored = image()
     frame = synth.encode(stored, syntax, 12)
     with pytest.raises(BadInstanceError) as caught:
-        registry.decode_frame(frame, spec(stored, syntax, 12, **change), PREFER)
+        decode_frame(frame, spec(stored, syntax, 12, **change), PREFER)
     assert caught.value.code == ProblemCode.CODESTREAM_MISMATCH
 
 
@@ -233,7 +234,7 @@ SECOND = struct.unpack_from("<I", synth.encode_rle(image()), 8)[0]
 )
 def test_broken_rle(spec, frame, code):
     with pytest.raises(BadInstanceError) as caught:
-        registry.decode_frame(frame, spec(image(), synth.RLE, 12), PREFER)
+        decode_frame(frame, spec(image(), synth.RLE, 12), PREFER)
     assert caught.value.code == code
 
 
@@ -245,15 +246,15 @@ def test_rle_of_unequal_segments(spec):
     for first in (short, high):
         frame = struct.pack("<16I", 2, 64, 64 + len(first), *[0] * 13) + first + low
         if first is high:
-            decoded = registry.decode_frame(frame, spec(stored, synth.RLE, 12), PREFER)[0]
+            decoded = decode_frame(frame, spec(stored, synth.RLE, 12), PREFER)[0]
             assert np.array_equal(decoded, stored)
             continue
         with pytest.raises(BadInstanceError):
-            registry.decode_frame(frame, spec(stored, synth.RLE, 12), PREFER)
+            decode_frame(frame, spec(stored, synth.RLE, 12), PREFER)
 
 
 def test_padded_rle(spec):
     stored = image()
     frame = synth.encode_rle(stored)
-    decoded = registry.decode_frame(frame + b"\0", spec(stored, synth.RLE, 12), PREFER)[0]
+    decoded = decode_frame(frame + b"\0", spec(stored, synth.RLE, 12), PREFER)[0]
     assert np.array_equal(decoded, stored)

@@ -12,9 +12,9 @@ import pytest
 import synth
 from pydicom.pixels import convert_color_space, pixel_array
 
-from sansfilm.assemble.slab import to_rgb
+from sansfilm.assemble.painting import to_rgb
 from sansfilm.decode import syntaxes
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FileRef, Frame, FrameSpec
 from sansfilm.options import Budgets, Options

@@ -7,7 +7,7 @@ import pytest
 import synth
 from pydicom.pixels import pixel_array
 
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
 from sansfilm.model import FileRef, FrameSpec
 from sansfilm.options import Budgets, Options

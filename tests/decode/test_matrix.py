@@ -12,7 +12,8 @@ import SimpleITK
 import synth
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.registry import backend, decode_frame
+from sansfilm.decode.frames import decode_frame
+from sansfilm.decode.registry import backend
 from sansfilm.options import Options
 
 PREFER = Options().prefer

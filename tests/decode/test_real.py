@@ -11,9 +11,9 @@ import synth
 from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_color_lut, pixel_array
 
-from sansfilm.assemble.slab import to_rgb
+from sansfilm.assemble.painting import to_rgb
 from sansfilm.decode.codestream import sniff
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FileRef, Frame, FrameSpec
 from sansfilm.options import Budgets, Options

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansfilm.decode.codestream import Codestream
-from sansfilm.decode.registry import decode_frame
+from sansfilm.decode.frames import decode_frame
 from sansfilm.decode.stored import container, to_stored
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec

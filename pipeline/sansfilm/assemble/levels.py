@@ -90,7 +90,7 @@ def plan_slabs(plan: VolumePlan, options: Options) -> Iterator[SlabPlan]:
             volume=plan.key, index=index, place=_shard_place(plan, outer, start // depth),
             axes=plan.axes, frames=frames, levels=levels, dtype=plan.dtype,
             rescale=plan.rescale, padding=plan.padding, owners=tuple(owners), header_chunk=chunk,
-            compression_level=options.storage.compression_level, prefer=options.prefer,
+            compression_level=options.storage.compression_level, decoding=options.decoding,
             labels=plan.labels,
         )  # fmt: skip
         yield slab

@@ -51,7 +51,7 @@ def plan_tile_slabs(plan: VolumePlan, slide: Slide, options: Options) -> Iterato
                 volume=plan.key, index=index, place=place, axes=plan.axes, frames=frames,
                 levels=tuple(levels), dtype=plan.dtype, rescale=plan.rescale, padding=plan.padding,
                 owners=tuple(owners), header_chunk=chunk,
-                compression_level=options.storage.compression_level, prefer=options.prefer,
+                compression_level=options.storage.compression_level, decoding=options.decoding,
                 labels=plan.labels,
                 placed=Placed(tuple(corner for _, corner in found), slide.fill),
             )  # fmt: skip

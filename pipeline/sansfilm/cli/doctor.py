@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from sansfilm.decode.registry import table
+from sansfilm.decode.registry import broken, table
 from sansfilm.options import Options
 from sansfilm_kernels import gpu_available
 
@@ -30,6 +30,7 @@ def examine() -> dict[str, Any]:
             },
         },
         "decoders": table(Options().prefer),
+        "broken_decoders": broken(Options().prefer),
     }
 
 
@@ -45,10 +46,15 @@ def print_findings(findings: dict[str, Any]) -> None:
     for name, state in findings["storage"].items():
         print(f"storage {name:6} {state}")
     print("decoders per transfer syntax, in the order they are tried:")
+    syntax = ""
     for row in findings["decoders"]:
-        print(f"  {row['name']:38} {row['decoders'] or 'NONE'}")
-        if row["missing"]:
-            print(f"  {'':38} missing: {row['missing']}")
+        name = row["name"] if row["name"] != syntax else ""
+        syntax = row["name"]
+        reads = f"{row['bits']} bits{', also signed' * (row['signed'] == 'yes')}"
+        line = f"  {name:38} {row['decoder']:12} {row['state']:13} {reads:25} {row['missing']}"
+        print(line.rstrip())
+    for name, reason in findings["broken_decoders"].items():
+        print(f"  decoder {name}: {reason}")
 
 
 def _version(name: str) -> str:

@@ -19,6 +19,8 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
+_MOST_TILES = 65535
+"""Tiles of a JPEG 2000 image, whose numbers have 16 bits (T.800 A.4.2)."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -33,7 +35,7 @@ class Codestream:
     signed: bool
 
 
-def sniff(frame: bytes, spec: FrameSpec) -> Codestream | None:
+def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
     """Read the codestream's own header; None for syntaxes whose frames are words without one.
 
     Raises
@@ -57,7 +59,7 @@ def sniff(frame: bytes, spec: FrameSpec) -> Codestream | None:
     name = syntaxes.NAMES[syntax]
     if found is None:
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, f"no {name} header in the frame")
-    if syntax not in syntaxes.JPEG_XL and frame.rfind(_END) < 0:
+    if syntax not in syntaxes.JPEG_XL and not _has_end(frame):
         # decoders give what they have of a cut frame, or look for its end for seconds (CharLS)
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: the frame is cut")
     return found
@@ -82,9 +84,9 @@ def check(found: Codestream, spec: FrameSpec) -> None:
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
 
 
-def is_reversible(frame: bytes) -> bool:
+def is_reversible(frame: bytes | memoryview) -> bool:
     """Tell whether all of a JPEG 2000 image uses the reversible wavelet (T.800 A.6.1, A.6.2)."""
-    pos, reversible = frame.find(b"\xff\x4f\xff\x51") + 2, False
+    pos, reversible = _start_of_jpeg_2000(frame) + 2, False
     while pos + 4 <= len(frame):
         marker, length = struct.unpack_from(">HH", frame, pos)
         if marker == _SOT:
@@ -97,7 +99,12 @@ def is_reversible(frame: bytes) -> bool:
     return False
 
 
-def _jpeg(frame: bytes) -> Codestream | None:
+def _has_end(frame: bytes | memoryview) -> bool:
+    """Look for the end where it should be, and anywhere if it is not there."""
+    return _END in bytes(frame[-64:]) or _END in bytes(frame)
+
+
+def _jpeg(frame: bytes | memoryview) -> Codestream | None:
     if frame[:2] != b"\xff\xd8":
         return None
     pos = 2
@@ -116,18 +123,29 @@ def _jpeg(frame: bytes) -> Codestream | None:
     return None
 
 
-def _jpeg_2000(frame: bytes) -> Codestream | None:
-    start = 0
-    if frame[:12] == b"\0\0\0\x0cjP  \r\n\x87\n":
-        start = _codestream_box(frame)
+def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
+    start = _start_of_jpeg_2000(frame)
     if frame[start : start + 4] != b"\xff\x4f\xff\x51" or len(frame) < start + 43:
         return None
     xsiz, ysiz, xosiz, yosiz = struct.unpack_from(">4I", frame, start + 8)
+    xtiles, ytiles, xtosiz, ytosiz = struct.unpack_from(">4I", frame, start + 24)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
+    # all alike and none for several pixels: of others OpenJPEG leaves pixels as they were in memory
+    kinds = bytes(frame[start + 42 : start + 42 + 3 * components])
+    if kinds != bytes([depth, 1, 1]) * components:
+        return None
+    if not xtiles or not ytiles or xtosiz >= xsiz or ytosiz >= ysiz:
+        return None
+    if -(-(xsiz - xtosiz) // xtiles) * -(-(ysiz - ytosiz) // ytiles) > _MOST_TILES:
+        return None
     return Codestream(ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7))
 
 
-def _codestream_box(frame: bytes) -> int:
+def _start_of_jpeg_2000(frame: bytes | memoryview) -> int:
+    return _codestream_box(frame) if frame[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" else 0
+
+
+def _codestream_box(frame: bytes | memoryview) -> int:
     pos = 0
     while pos + 8 <= len(frame):
         length, kind = struct.unpack_from(">I4s", frame, pos)
@@ -142,7 +160,7 @@ def _codestream_box(frame: bytes) -> int:
     return len(frame)
 
 
-def _check_rle(frame: bytes, spec: FrameSpec) -> None:
+def _check_rle(frame: bytes | memoryview, spec: FrameSpec) -> None:
     """Refuse an RLE header that leads outside of the frame: imagecodecs would follow it."""
     if len(frame) < 64:
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"RLE: a frame of {len(frame)} bytes")

@@ -6,6 +6,7 @@ import numpy as np
 
 from sansfilm.decode import syntaxes
 from sansfilm.decode.codestream import is_reversible
+from sansfilm.decode.contract import Reads
 from sansfilm.decode.jpeg_colour import colourspace
 from sansfilm.decode.stored import packed_bytes, unpack_bits
 from sansfilm.errors import FrameDecodeError, SansfilmError
@@ -16,14 +17,21 @@ class ImagecodecsDecoder:
     """JPEG, JPEG-LS, JPEG 2000, HTJ2K, JPEG XL and RLE frames."""
 
     name = "imagecodecs"
-    transfer_syntaxes = (
-        syntaxes.JPEG | syntaxes.JPEG_LS | syntaxes.JPEG_2000 | syntaxes.HTJ2K
-    ) | syntaxes.JPEG_XL | {syntaxes.RLE}  # fmt: skip
+    reads = (
+        Reads(syntaxes.JPEG - syntaxes.JPEG_LOSSLESS, (8, 12)),
+        Reads(syntaxes.JPEG_LOSSLESS | syntaxes.JPEG_LS, (2, 16)),
+        # from 25 bits on OpenJPEG does not give back what it wrote, without an error
+        Reads(syntaxes.JPEG_2000, (1, 24), signed=True),
+        Reads(syntaxes.HTJ2K_LOSSLESS, (1, 32), signed=True),
+        Reads(syntaxes.HTJ2K - syntaxes.HTJ2K_LOSSLESS, (1, 24), signed=True),
+        Reads(syntaxes.JPEG_XL, (1, 16)),
+        Reads(frozenset({syntaxes.RLE}), (1, 64)),
+    )
     requires = "imagecodecs>=2026.10"
 
     def missing(self, transfer_syntax: str) -> str:
         """Return why a syntax cannot be decoded: the package or the codec in it is not there."""
-        if transfer_syntax not in self.transfer_syntaxes:
+        if transfer_syntax not in _CODEC:
             return "not read by imagecodecs"
         try:
             import imagecodecs
@@ -34,16 +42,18 @@ class ImagecodecsDecoder:
             return f"imagecodecs was built without {_CODEC[transfer_syntax]}"
         return ""
 
-    def decode(self, frame: bytes, spec: FrameSpec) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder."""
         import imagecodecs
 
         try:
             if spec.transfer_syntax == syntaxes.RLE:
                 return _rle(frame, spec)
-            codec = _codec(frame, spec.transfer_syntax)
+            codec = _codec(frame, spec)
             how = _colour(codec, frame, spec) if spec.samples_per_pixel > 1 else {}
-            return np.asarray(getattr(imagecodecs, codec + "_decode")(frame, **how))
+            return np.asarray(getattr(imagecodecs, codec + "_decode")(frame, **how, out=out))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:
             if isinstance(exc, SansfilmError):
                 raise
@@ -61,25 +71,25 @@ _CODEC = {
 }
 
 
-def _codec(frame: bytes, transfer_syntax: str) -> str:
+def _codec(frame: bytes | memoryview, spec: FrameSpec) -> str:
     """Return the codec of a frame: OpenJPH for HTJ2K only where nothing can overshoot.
 
     Near the ends of the range lossy values overshoot; OpenJPEG clips them (T.800 G.1.2), OpenJPH
     as imagecodecs calls it wraps them around: white becomes black.
     """
-    codec = _CODEC[transfer_syntax]
-    lossless = transfer_syntax in syntaxes.HTJ2K_LOSSLESS and is_reversible(frame)
+    codec = _CODEC[spec.transfer_syntax]
+    lossless = spec.transfer_syntax in syntaxes.HTJ2K_LOSSLESS and is_reversible(frame)
     return "jpeg2k" if codec == "htj2k" and not lossless else codec
 
 
-def _colour(codec: str, frame: bytes, spec: FrameSpec) -> dict[str, Any]:
+def _colour(codec: str, frame: bytes | memoryview, spec: FrameSpec) -> dict[str, Any]:
     """Return what a codec must be told of samples, so that it guesses neither model nor order."""
     if codec == "jpeg8":
         return {"colorspace": colourspace(frame, spec), "outcolorspace": "RGB"}
     return {"planar": False} if codec in ("jpeg2k", "htj2k") else {}
 
 
-def _rle(frame: bytes, spec: FrameSpec) -> np.ndarray:
+def _rle(frame: bytes | memoryview, spec: FrameSpec) -> np.ndarray:
     """Unpack the segments of a frame: planes of samples, or of single bits (PS3.5 annex G)."""
     import imagecodecs
 

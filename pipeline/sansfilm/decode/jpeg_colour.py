@@ -13,7 +13,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _RGB = (b"RGB", b"rgb")
 
 
-def colourspace(frame: bytes, spec: FrameSpec) -> str:
+def colourspace(frame: bytes | memoryview, spec: FrameSpec) -> str:
     """Return what to call the samples of a codestream of three components: "RGB" or "YCbCr".
 
     "RGB" leaves them as they are. What the codestream says of itself comes first: component
@@ -48,7 +48,7 @@ def colourspace(frame: bytes, spec: FrameSpec) -> str:
     return "RGB" if spec.photometric == "RGB" else "YCbCr"
 
 
-def _segments(frame: bytes) -> Iterator[tuple[int, bytes]]:
+def _segments(frame: bytes | memoryview) -> Iterator[tuple[int, bytes | memoryview]]:
     """Yield marker and body of each segment before the first scan; stop where there is none."""
     pos = 2
     while pos + 4 <= len(frame) and frame[pos] == 0xFF:

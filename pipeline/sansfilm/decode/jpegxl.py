@@ -7,7 +7,7 @@ _SIZE = ((1, 9), (1, 13), (1, 18), (1, 30))
 _DEPTH = ((8, 0), (10, 0), (12, 0), (1, 6))
 
 
-def size_and_depth(frame: bytes) -> tuple[int, int, int] | None:
+def size_and_depth(frame: bytes | memoryview) -> tuple[int, int, int] | None:
     """Return rows, columns and bits per sample.
 
     None if this is no JPEG XL, or one that no single-frame image needs: a preview, an
@@ -32,7 +32,7 @@ def size_and_depth(frame: bytes) -> tuple[int, int, int] | None:
     return (rows, columns, depth) if bits.inside else None
 
 
-def _inner(frame: bytes) -> bytes:
+def _inner(frame: bytes | memoryview) -> bytes | memoryview:
     """Return the start of the codestream, out of its container if there is one."""
     if frame[:12] != b"\0\0\0\x0cJXL \r\n\x87\n":
         return frame[:66]
@@ -54,7 +54,7 @@ def _inner(frame: bytes) -> bytes:
 class _Bits:
     """Reads bits from the lowest of each byte on; zeros beyond the end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._number, self._left = int.from_bytes(data, "little"), 8 * len(data)
 
     @property

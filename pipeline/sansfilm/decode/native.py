@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.contract import Reads
 from sansfilm.decode.stored import packed_bytes, unpack_bits
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
@@ -16,14 +17,20 @@ class NativeDecoder:
     """Words of 8 to 64 bits or single bits, both byte orders, also deflated (PS3.5 A.4.13)."""
 
     name = "native"
-    transfer_syntaxes = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
+    reads = (Reads(syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}, (1, 64)),)
     requires = "nothing"
 
     def missing(self, transfer_syntax: str) -> str:
         """Return "": always there."""
-        return "" if transfer_syntax in self.transfer_syntaxes else "not an uncompressed syntax"
+        return (
+            ""
+            if transfer_syntax in self.reads[0].transfer_syntaxes
+            else "not an uncompressed syntax"
+        )
 
-    def decode(self, frame: bytes, spec: FrameSpec) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder; integers come back unsigned."""
         order = ">" if spec.transfer_syntax == syntaxes.EXPLICIT_BE else "<"
         kind = "f" if spec.floating else "u"
@@ -58,7 +65,7 @@ def _whole_chroma(words: np.ndarray, spec: FrameSpec) -> np.ndarray:
     return whole.reshape(spec.shape)
 
 
-def _inflate(frame: bytes, size: int) -> bytes:
+def _inflate(frame: bytes | memoryview, size: int) -> bytes:
     """Inflate one frame, reading at most two bytes more than it may have."""
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.contract import Reads
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
 
@@ -17,20 +18,25 @@ class PylibjpegDecoder:
     """
 
     name = "pylibjpeg"
-    transfer_syntaxes = syntaxes.JPEG_2000 | syntaxes.HTJ2K
+    reads = (
+        Reads(syntaxes.JPEG_2000, (1, 24), signed=True),
+        Reads(syntaxes.HTJ2K, (1, 24), signed=True),
+    )
     requires = "pylibjpeg-openjpeg"
 
     def missing(self, transfer_syntax: str) -> str:
         """Return why a syntax cannot be decoded."""
-        if transfer_syntax not in self.transfer_syntaxes:
+        if transfer_syntax not in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
             return "not read by pylibjpeg-openjpeg"
         return "" if find_spec("openjpeg") else "pylibjpeg-openjpeg is not installed"
 
-    def decode(self, frame: bytes, spec: FrameSpec) -> np.ndarray:
+    def decode(
+        self, frame: bytes | memoryview, spec: FrameSpec, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """See FrameDecoder."""
         from openjpeg.utils import decode
 
         try:
-            return np.asarray(decode(frame))
+            return np.asarray(decode(bytes(frame)))
         except (RuntimeError, ValueError, TypeError) as exc:
             raise FrameDecodeError(f"pylibjpeg: {exc}") from exc

@@ -105,7 +105,7 @@ def _check_range(raw: np.ndarray, target: np.dtype, bits: int) -> None:
         return
     high = (1 << bits - 1 if target.kind == "i" else 1 << bits) - 1
     low = -high - 1 if target.kind == "i" else 0
-    if int(raw.min()) < low or int(raw.max()) > high:
+    if int(raw.max()) > high or (raw.dtype.kind == "i" and int(raw.min()) < low):
         raise _beyond(bits)
 
 

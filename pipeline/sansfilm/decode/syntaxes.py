@@ -17,6 +17,9 @@ HTJ2K_LOSSLESS = frozenset(_FOUR + tail for tail in ("201", "202"))
 HTJ2K = HTJ2K_LOSSLESS | {_FOUR + "203"}
 JPEG_XL = frozenset(_FOUR + tail for tail in ("110", "111", "112"))
 
+LOSSLESS = JPEG_LOSSLESS | HTJ2K_LOSSLESS | {RLE, _FOUR + "80", _FOUR + "90", _FOUR + "110"}
+"""Compressed syntaxes whose frames every decoder must give bit for bit."""
+
 NAMES = {
     IMPLICIT_LE: "Implicit VR Little Endian",
     EXPLICIT_LE: "Explicit VR Little Endian",

@@ -1,0 +1,95 @@
+"""Memory that two processes see: an anonymous file that both have mapped.
+
+Codestreams go in and stored values come out of it, so pixels are never copied through a pipe.
+"""
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable
+
+import numpy as np
+
+from sansfilm.model import FrameSpec
+
+LINE = 64
+"""Everything starts on a multiple of so many bytes; the first of them count the frames begun."""
+_STEP = 2**20
+
+
+class Area:
+    """A growing area; whoever has its file descriptor and its size sees the same bytes.
+
+    Parameters
+    ----------
+    fd : int, optional
+        The area of somebody else; without it a new one.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = _anonymous_file() if fd is None else fd
+        self.size = 0
+        self._memory: mmap.mmap | None = None
+
+    def grow(self, size: int) -> None:
+        """Make it at least so large; what was lent before stays where it is."""
+        if size > self.size:
+            self.size = -(-size // _STEP) * _STEP
+            os.ftruncate(self.fd, self.size)
+            self._memory = mmap.mmap(self.fd, self.size)
+
+    def follow(self, size: int) -> None:
+        """Map it as large as the other process says that it is now."""
+        if size != self.size:
+            self._memory, self.size = mmap.mmap(self.fd, size), size
+
+    @property
+    def begun(self) -> int:
+        """How many frames of a request have been begun, as the other process notes it here."""
+        return int.from_bytes(self.read(0, 4), "little")
+
+    @begun.setter
+    def begun(self, frames: int) -> None:
+        self.write(0, frames.to_bytes(4, "little"))
+
+    def write(self, start: int, data: bytes | memoryview) -> None:
+        """Put bytes there."""
+        assert self._memory is not None
+        self._memory[start : start + len(data)] = data
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Return bytes as they lie there."""
+        assert self._memory is not None
+        return memoryview(self._memory)[start : start + length].toreadonly()
+
+    def frame(self, start: int, spec: FrameSpec) -> np.ndarray:
+        """View a place as the stored values of a frame."""
+        assert self._memory is not None
+        return np.ndarray(spec.shape, spec.container, self._memory, start)
+
+    def close(self) -> None:
+        """Give back the file; views stay valid as long as somebody has them."""
+        os.close(self.fd)
+
+
+def places(sizes: Iterable[int], start: int) -> tuple[list[int], int]:
+    """Return where each of several pieces starts, and where the last one ends."""
+    starts = []
+    for size in sizes:
+        starts.append(start)
+        start += -(-size // LINE) * LINE
+    return starts, start
+
+
+def stored_bytes(spec: FrameSpec) -> int:
+    """Return the bytes of a frame's stored values."""
+    samples = spec.rows * spec.columns * spec.samples_per_pixel
+    return samples * np.dtype(spec.container).itemsize
+
+
+def _anonymous_file() -> int:
+    """Return a file descriptor of a file without a name, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("sansfilm-frames", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,337 @@
+"""Decoders that crash, hang, allocate or answer wrongly cost their own frame, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import pytest
+import synth
+import wild
+
+from sansfilm.decode import guarded, syntaxes
+from sansfilm.decode.frames import decode_frame
+from sansfilm.decode.guard import Guard, GuardLostError
+from sansfilm.decode.guarded import GUARDS, decode_frames, decode_one
+from sansfilm.errors import BadInstanceError, OptionError, ProblemCode
+from sansfilm.model import Decoding
+from sansfilm.options import Options
+
+PREFER = Options().prefer
+HOW = Decoding(PREFER)
+WILD = Decoding(("wild",), seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_guard_is_left():
+    """Begin and end without guards, and without their processes."""
+    GUARDS.close()
+    before = children()
+    yield
+    GUARDS.close()
+    assert children() == before
+
+
+@pytest.fixture
+def batch(spec):
+    """Give a function that makes frames of JPEG-LS: stored values and (codestream, spec)."""
+
+    def make(count=6, words=None):
+        stored = synth.phantom(np.random.default_rng(0), (count, 12, 10))
+        frames = [(synth.encode(one, synth.JPEG_LS, 12), spec(one, synth.JPEG_LS, 12))
+                  for one in stored]  # fmt: skip
+        for number, word in (words or {}).items():
+            frames[number] = wild.poisoned(frames[number][0], word), frames[number][1]
+        return stored, frames
+
+    return make
+
+
+def children():
+    return {child.pid for child in psutil.Process().children() if "guard_worker" in
+            " ".join(child.cmdline()) or child.status() == psutil.STATUS_ZOMBIE}  # fmt: skip
+
+
+def check(results, stored, bad):
+    """Hold results against what was stored; return the errors of the bad ones."""
+    errors = {}
+    for number, (done, expected) in enumerate(zip(results, stored, strict=True)):
+        if number in bad:
+            errors[number] = done.error
+            assert done.stored is None
+            assert isinstance(done.error, BadInstanceError)
+        else:
+            assert done.error is None, done.error
+            assert np.array_equal(done.stored, expected)
+    return errors
+
+
+@pytest.mark.parametrize("syntax", [*synth.LOSSLESS, *synth.LOSSY], ids=syntaxes.NAMES.get)
+def test_guarded_values_are_those_of_this_process(spec, syntax):
+    bits = 8 if syntax == synth.JPEG_BASELINE else 12
+    stored = synth.phantom(np.random.default_rng(0), (5, 33, 47), 8 if bits == 8 else 16, bits)
+    frames = [(synth.encode(one, syntax, bits), spec(one, syntax, bits)) for one in stored]
+    for done, frame in zip(decode_frames(frames, HOW), frames, strict=True):
+        expected, decoder = decode_frame(*frame, PREFER)
+        assert np.array_equal(done.stored, expected)
+        assert (done.decoder, done.error, done.notes) == (decoder, None, ())
+        assert done.stored.dtype == expected.dtype
+
+
+def test_no_guard_for_what_needs_no_codec(spec):
+    stored = synth.phantom(np.random.default_rng(0), (2, 5, 6))
+    frames = [(one.tobytes(), spec(one, synth.EXPLICIT_LE, 12)) for one in stored]
+    check(decode_frames(frames, HOW), stored, ())
+    assert not children()
+
+
+def test_mixed_frames_come_in_order(spec, batch):
+    stored, frames = batch(5)
+    for number in (0, 3):
+        plain = spec(stored[number], synth.EXPLICIT_LE, 12)
+        frames[number] = stored[number].tobytes(), plain
+    check(decode_frames(frames, HOW), stored, ())
+    assert list(decode_frames([], HOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "place"), [*((word, 2) for word in wild.KILLS), ("segfault", 0), ("native hang", 5)]
+)
+def test_what_kills_its_process_costs_one_frame(plugins, batch, word, place):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(words={place: word})
+    start = time.monotonic()
+    (error,) = check(decode_frames(frames, WILD), stored, {place}).values()
+    assert error.code == (ProblemCode.TIMEOUT if "too long" in wild.KILLS[word]
+                          else ProblemCode.DECODE_FAILED)  # fmt: skip
+    assert error.message.endswith(wild.KILLS[word])
+    assert time.monotonic() - start < 5
+    check(
+        decode_frames(frames[:place] + frames[place + 1 :], WILD), np.delete(stored, place, 0), ()
+    )
+    assert len(children()) == 1
+
+
+@pytest.mark.parametrize("word", wild.REFUSED)
+def test_what_is_refused_costs_one_frame_and_no_process(plugins, batch, word):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(words={2: word})
+    check(decode_frames(frames[:1], WILD), stored[:1], ())
+    (pid,) = children()
+    (error,) = check(decode_frames(frames, WILD), stored, {2}).values()
+    assert error.code in (ProblemCode.DECODE_FAILED, ProblemCode.CODESTREAM_MISMATCH)
+    assert wild.REFUSED[word] in error.message
+    assert children() == {pid} or "allocate" in word
+
+
+def test_a_process_that_leaks_is_replaced(plugins, batch):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(6, {5: "native allocate"})
+    for _ in range(2):
+        check(decode_frames(frames, WILD), stored, {5})
+    check(decode_frames(frames[:5], WILD), stored[:5], ())
+
+
+def test_every_frame_may_be_bad(plugins, batch):
+    plugins(wild=wild.SOURCE)
+    words = ["segfault", "exit", "shape", "abort"]
+    stored, frames = batch(4, dict(enumerate(words)))
+    errors = check(decode_frames(frames, WILD), stored, range(4))
+    for number, word in enumerate(words):
+        assert (wild.KILLS | wild.REFUSED)[word] in errors[number].message
+
+
+def test_threads_do_not_disturb_each_other(plugins, batch):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(6, {1: "segfault", 4: "sleep"})
+
+    def work(_):
+        return len(check(decode_frames(frames, WILD), stored, {1, 4}))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [2] * 4
+
+
+def test_a_kill_from_outside_is_no_fault_of_the_frame(plugins, batch):
+    """As when the system runs out of memory: it is done once more, and only then given up."""
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(4, {1: "killed once"})
+    check(decode_frames(frames, WILD), stored, ())
+    stored, frames = batch(4, {1: "killed"})
+    (error,) = check(decode_frames(frames, WILD), stored, {1}).values()
+    assert error.code == ProblemCode.DECODE_FAILED
+    assert "SIGKILL" in error.message
+
+
+def test_a_free_guard_that_died_is_replaced(batch):
+    stored, frames = batch()
+    check(decode_frames(frames, HOW), stored, ())
+    (pid,) = children()
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    check(decode_frames(frames, HOW), stored, ())
+    assert children() != {pid}
+
+
+def test_a_process_that_cannot_start_is_said_so(monkeypatch, batch):
+    monkeypatch.setattr("sansfilm.decode.guard._RUN", "raise SystemExit(3)")
+    stored, frames = batch(3)
+    errors = check(decode_frames(frames, HOW), stored, range(3))
+    assert {error.message for error in errors.values()} == {
+        "the decoder ended its process with code 3"
+    }
+
+
+def test_a_stopped_process_is_a_timeout(monkeypatch, batch):
+    monkeypatch.setattr("sansfilm.decode.guard.GRACE_S", 0.2)
+    _, frames = batch(1)
+    guard = Guard()
+    guard.decode(frames, HOW)
+    os.kill(guard.pid, signal.SIGSTOP)
+    with pytest.raises(GuardLostError) as caught:
+        guard.decode(frames, Decoding(PREFER, seconds=0))
+    assert caught.value.code == ProblemCode.TIMEOUT
+    guard.close()
+
+
+def test_frames_of_any_size_go_through_one_guard(spec):
+    for side in (8, 900, 30, 1500, 8):
+        stored = synth.phantom(np.random.default_rng(0), (1, side, side))[0]
+        frame = synth.encode(stored, synth.HTJ2K, 12), spec(stored, synth.HTJ2K, 12)
+        assert np.array_equal(decode_one(*frame, HOW), stored)
+    assert len(children()) == 1
+
+
+def test_a_guard_with_much_memory_is_not_kept(monkeypatch, batch):
+    monkeypatch.setattr(guarded, "KEEP_BYTES", 1)
+    stored, frames = batch()
+    check(decode_frames(frames, HOW), stored, ())
+    assert not children()
+
+
+def test_guards_that_nobody_uses_end(monkeypatch, batch):
+    monkeypatch.setattr(guarded, "IDLE_S", 0.3)
+    stored, frames = batch()
+    check(decode_frames(frames, HOW), stored, ())
+    assert len(children()) == 1
+    time.sleep(1)
+    assert not children()
+    check(decode_frames(frames, HOW), stored, ())
+
+
+def test_what_is_not_asked_for_to_the_end_disturbs_nobody(batch):
+    stored, frames = batch()
+    for _ in range(3):
+        assert np.array_equal(next(decode_frames(frames, HOW)).stored, stored[0])
+    check(decode_frames(frames[::-1], HOW), stored[::-1], ())
+    assert len(children()) == 1
+
+
+def test_a_decoder_that_does_not_exist_is_a_wrong_call(batch):
+    with pytest.raises(OptionError, match="no decoder named 'gdcm'"):
+        list(decode_frames(batch()[1], Decoding(("imagecodecs", "gdcm"))))
+
+
+def test_one_frame_is_the_callers_own(batch):
+    stored, frames = batch(2)
+    first = decode_one(*frames[0], HOW)
+    decode_one(*frames[1], HOW)
+    assert np.array_equal(first, stored[0])
+    with pytest.raises(BadInstanceError):
+        decode_one(frames[0][0][:40], frames[0][1], HOW)
+
+
+def test_without_guards_it_is_said_and_done_here(monkeypatch, batch):
+    monkeypatch.setattr(sys, "executable", "")
+    guarded._guards_work.cache_clear()
+    stored, frames = batch(2)
+    with pytest.warns(RuntimeWarning, match="without a guard"):
+        check(decode_frames(frames, HOW), stored, ())
+    guarded._guards_work.cache_clear()
+    assert not children()
+
+
+SCRIPT = """
+import sys, numpy as np
+import sansfilm.decode.guarded as guarded
+from sansfilm.decode.guard import Guard
+frame, spec = {frame!r}
+print(guarded.decode_one(frame, spec, {how!r}).sum(), flush=True)
+(guard, _), = guarded.GUARDS._free
+print(guard.pid, flush=True)
+import os
+"""
+NAMES = "from sansfilm.model import FrameSpec, Decoding\n"
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["", "os._exit(0)", "os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)"],
+)
+def test_guards_end_with_their_process(batch, end):
+    """Whatever ends it; and a script needs no main guard."""
+    stored, frames = batch(1)
+    script = NAMES + SCRIPT.format(frame=frames[0], how=HOW) + end
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    total, pid = done.stdout.split()
+    assert int(total) == stored[0].sum()
+    assert done.stderr == ""
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(int(pid))
+
+
+def test_a_guard_that_hangs_ends_without_its_process(plugins, batch):
+    folder = plugins(wild=wild.SOURCE)
+    _, frames = batch(1, {0: "native hang"})
+    script = (
+        NAMES
+        + f"""
+import threading, time, os
+import sansfilm.decode.guarded as guarded
+frame, spec = {frames[0]!r}
+threading.Thread(target=guarded.decode_one, args=(frame, spec, {WILD!r}), daemon=True).start()
+time.sleep(0.5)
+import psutil
+print(*(child.pid for child in psutil.Process().children()), flush=True)
+os.kill(os.getpid(), 9)
+"""
+    )
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=False, env=os.environ | {"PYTHONPATH": path})  # fmt: skip
+    (pid,) = map(int, done.stdout.split())
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_fork_has_guards_of_its_own(batch):
+    stored, frames = batch(1)
+    script = (
+        NAMES
+        + SCRIPT.format(frame=frames[0], how=HOW)
+        + """
+import os
+if os.fork() == 0:
+    print(guarded.decode_one(frame, spec, guarded.Decoding(("imagecodecs",))).sum(), flush=True)
+    (other, _), = guarded.GUARDS._free
+    print(other.pid, flush=True)
+    raise SystemExit
+os.wait()
+print(guarded.decode_one(frame, spec, guarded.Decoding(("imagecodecs",))).sum(), flush=True)
+"""
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.stderr == ""
+    total, one, again, other, last = done.stdout.split()
+    assert total == again == last == str(stored[0].sum())
+    assert one != other
