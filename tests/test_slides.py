@@ -16,6 +16,7 @@ from multiframe import write_encapsulated
 from slides import ORIENTATION, ORIGIN, SPACING, slide
 
 import sansfilm
+from sansfilm.cli.main import main
 from sansfilm.errors import ProblemCode
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "wsi"
@@ -71,6 +72,14 @@ def test_levels_are_the_slides_own(tmp_path, arguments, sparse, read):
     for level, pixels in enumerate(made.pixels):
         expected = np.round(made.pixels[0].shape[2] / pixels.shape[2])
         np.testing.assert_allclose(volume.factors(level)[-2:], expected)
+
+
+def test_info_tells_of_each_level(tmp_path, capsys):
+    made = slide(tmp_path / "in")
+    sansfilm.ingest(tmp_path / "in", tmp_path / "archive")
+    assert main(["info", str(tmp_path / "archive"), made.series_uid]) == 0
+    told = capsys.readouterr().out
+    assert "rows 350, columns 250, tile 64, 48, factors 2, 2, tiles 36, covered 1\n" in told
 
 
 def test_axes_and_their_values(tmp_path, read):

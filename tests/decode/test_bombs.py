@@ -33,10 +33,10 @@ def progressive(image: np.ndarray) -> tuple[bytes, list[bytes]]:
     return data[:pos], scans
 
 
-def test_a_jpeg_of_thousands_of_scans_is_stopped(spec):
+def test_a_jpeg_of_many_scans_is_stopped(spec):
     stored = (np.add.outer(np.arange(1024), np.arange(1024)) % 256).astype(np.uint8)
     start, scans = progressive(stored)
-    bomb = start + min(scans, key=len) * 20_000 + b"\xff\xd9"
+    bomb = start + min(scans, key=len) * 200_000 + b"\xff\xd9"
     good = start + b"\xff\xd9"
     about = spec(stored, synth.JPEG_BASELINE)
     began = time.monotonic()

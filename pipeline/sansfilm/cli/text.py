@@ -122,7 +122,8 @@ def _found(name: str, value: Any) -> str:
             for part, inner in value.items()
         )  # fmt: skip
     if isinstance(value, list):
-        return ", ".join(str(part) for part in value)
+        each_on_a_line = value and isinstance(value[0], Mapping)
+        return (f"\n{'':25}" if each_on_a_line else ", ").join(_found(name, part) for part in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
