@@ -115,16 +115,16 @@ def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], tuple[fl
 
 
 def main(rounds: int = 7) -> None:
-    print("ms for a frame, wall (CPU)           bare 1        guarded 1     bare 2        guarded 2   "
-          "  CPU ratio  wall ratio 1, 2  two threads: bare, guarded")  # fmt: skip
+    print("ms for a frame, wall (CPU), with one thread and with two")
     for uid in CODECS:
         found = measure(uid, 32 if uid == synth.J2K else 128, rounds)
-        keys = [("bare", 1), ("guarded", 1), ("bare", 2), ("guarded", 2)]
-        walls, cpus = zip(*(found[key] for key in keys), strict=True)
-        print(f"{syntaxes.NAMES[uid]:38}",
-              *(f"{wall:6.2f} ({cpu:5.2f})" for wall, cpu in zip(walls, cpus, strict=True)),
-              f"  {cpus[1] / cpus[0]:5.3f}    {walls[1] / walls[0]:5.3f}, {walls[3] / walls[2]:5.3f}"
-              f"      {walls[0] / walls[2]:4.2f}, {walls[1] / walls[3]:4.2f}")  # fmt: skip
+        print(syntaxes.NAMES[uid])
+        for way in ("bare", "guarded"):
+            (one, cpu), (two, cpu_of_two) = found[way, 1], found[way, 2]
+            print(f"  {way:8} {one:6.2f} ({cpu:5.2f}) {two:6.2f} ({cpu_of_two:5.2f})"
+                  f"  two threads {one / two:4.2f} times as fast")  # fmt: skip
+        ratios = [found["guarded", 1][n] / found["bare", 1][n] for n in (0, 1)]
+        print("  guarded to bare: wall {:.3f}, CPU {:.3f}".format(*ratios))
 
 
 if __name__ == "__main__":

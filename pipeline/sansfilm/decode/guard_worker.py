@@ -21,7 +21,7 @@ READY = b"ready\n"
 SPARE = 2**28
 """Bytes that decoding any frame may take."""
 PER_SAMPLE = 48
-"""Bytes more that it may take for each sample: several times what any codec here was seen to take."""
+"""Bytes more for each sample: several times what any codec here was seen to take."""
 
 
 def main(socket_fd: int, area_fd: int) -> None:
