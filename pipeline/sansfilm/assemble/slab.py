@@ -33,7 +33,7 @@ from sansfilm_kernels import pyramid
 Read = Callable[[Frame, bool], tuple[bytes, bytes]]
 Decode = Callable[[Sequence[tuple[bytes, FrameSpec]], Decoding], Iterable[Decoded]]
 
-BATCH_BYTES = 2**21
+BATCH_BYTES = 2**22
 """Stored values of a batch: enough frames that sending them costs little, few for many threads."""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from sansfilm.decode import syntaxes
 from sansfilm.decode.frames import Encoded, decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
-from sansfilm.decode.registry import OURS, backend
+from sansfilm.decode.registry import OURS, backend, names
 from sansfilm.errors import BadInstanceError
 from sansfilm.model import Decoded, Decoding, FrameSpec
 
@@ -52,8 +52,8 @@ def decode_frames(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]
         If `how` names a decoder that does not exist.
     """
     for name in how.prefer:
-        if name not in OURS:
-            backend(name)
+        if name not in OURS and name not in names():
+            backend(name)  # raises; one that exists is loaded in guards only
     guarded = _guards_work()
     for plain, run in groupby(frames, lambda frame: _is_plain(frame[1], how)):
         decode = _guarded if guarded and not plain else _here
