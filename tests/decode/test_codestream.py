@@ -3,11 +3,13 @@
 import struct
 
 import imagecodecs
+import jpegls_encoder
 import numpy as np
 import pytest
 import synth
 from hypothesis import given
 from hypothesis import strategies as st
+from jpegls_encoder import Preset
 
 from sansfilm.decode import codestream, jpegxl, registry, syntaxes
 from sansfilm.decode.codestream import Codestream, sniff
@@ -258,3 +260,22 @@ def test_padded_rle(spec):
     frame = synth.encode_rle(stored)
     decoded = decode_frame(frame + b"\0", spec(stored, synth.RLE, 12), PREFER)[0]
     assert np.array_equal(decoded, stored)
+
+
+@pytest.mark.parametrize("near", [0, 2])
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_jpegls_maxval_of_its_own_is_refused(spec, bits, near):
+    """CharLS reads it as if it were not there: often other values, no error (docs/kernels.md)."""
+    stored = image(bits=bits) // 2
+    pixels = stored[..., None]
+    syntax = synth.JPEG_LS_NEAR if near else synth.JPEG_LS
+    about = spec(stored, syntax, bits)
+    small = Preset(maxval=2**bits - 11)
+    frame = jpegls_encoder.encode(pixels, bits, near=near, preset=small)
+    with pytest.raises(BadInstanceError, match="largest value of its own") as caught:
+        decode_frame(frame, about, PREFER)
+    assert caught.value.code == ProblemCode.MISSING_CODEC
+    for same in (Preset(), Preset(maxval=2**bits - 1)):
+        frame = jpegls_encoder.encode(pixels, bits, near=near, preset=same)
+        decoded, _ = decode_frame(frame, about, PREFER)
+        assert np.abs(decoded.astype(int) - stored).max() <= near

@@ -16,6 +16,7 @@ from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_SOS, _LSE = 0xDA, 0xF8
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
@@ -62,6 +63,8 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
     if syntax not in syntaxes.JPEG_XL and not _has_end(frame):
         # decoders give what they have of a cut frame, or look for its end for seconds (CharLS)
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: the frame is cut")
+    if syntax in syntaxes.JPEG_LS:
+        _check_largest(frame, found)
     return found
 
 
@@ -121,6 +124,26 @@ def _jpeg(frame: bytes | memoryview) -> Codestream | None:
             return Codestream(rows, columns, components, precision, signed=False)
         pos += 2 + max(length, 2)
     return None
+
+
+def _check_largest(frame: bytes | memoryview, found: Codestream) -> None:
+    """Refuse a JPEG-LS image with a MAXVAL of its own (T.87 C.2.4.1.1).
+
+    CharLS takes the largest sample from the precision alone, and gives other values without an
+    error.
+    """
+    pos = 2
+    while pos + 7 <= len(frame) and frame[pos] == 0xFF and frame[pos + 1] != _SOS:
+        marker, length, kind = struct.unpack_from(">xBHB", frame, pos)
+        if marker == 0xFF:  # fill byte
+            pos += 1
+            continue
+        if marker == _LSE and kind == 1:
+            (largest,) = struct.unpack_from(">H", frame, pos + 5)
+            if largest not in (0, (1 << found.precision) - 1):
+                message = f"JPEG-LS with a largest value of its own, {largest}"
+                raise BadInstanceError(ProblemCode.MISSING_CODEC, message)
+        pos += 2 + max(length, 2)
 
 
 def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
