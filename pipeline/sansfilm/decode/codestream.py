@@ -17,6 +17,7 @@ from sansfilm.model import FrameSpec
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -39,7 +40,8 @@ def sniff(frame: bytes, spec: FrameSpec) -> Codestream | None:
     Raises
     ------
     BadInstanceError
-        CODESTREAM_MISMATCH if it is not a codestream of that family, DECODE_FAILED if it is cut.
+        CODESTREAM_MISMATCH if it is not a codestream of that family, or one whose components have
+        fewer pixels than the image; DECODE_FAILED if it is cut.
     """
     syntax = spec.transfer_syntax
     found: Codestream | None
@@ -82,6 +84,15 @@ def check(found: Codestream, spec: FrameSpec) -> None:
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
 
 
+def without_jp2(frame: bytes) -> bytes:
+    """Take a JPEG 2000 codestream out of a JP2 file.
+
+    What its boxes say of colour and palettes would make decoders change the samples; in DICOM the
+    dataset alone says that (PS3.5 section 8.2.4).
+    """
+    return frame[_codestream_box(frame) :] if frame[:12] == _JP2 else frame
+
+
 def is_reversible(frame: bytes) -> bool:
     """Tell whether all of a JPEG 2000 image uses the reversible wavelet (T.800 A.6.1, A.6.2)."""
     pos, reversible = frame.find(b"\xff\x4f\xff\x51") + 2, False
@@ -117,13 +128,15 @@ def _jpeg(frame: bytes) -> Codestream | None:
 
 
 def _jpeg_2000(frame: bytes) -> Codestream | None:
-    start = 0
-    if frame[:12] == b"\0\0\0\x0cjP  \r\n\x87\n":
-        start = _codestream_box(frame)
-    if frame[start : start + 4] != b"\xff\x4f\xff\x51" or len(frame) < start + 43:
+    start = _codestream_box(frame) if frame[:12] == _JP2 else 0
+    if frame[start : start + 4] != b"\xff\x4f\xff\x51" or len(frame) < start + 45:
         return None
     xsiz, ysiz, xosiz, yosiz = struct.unpack_from(">4I", frame, start + 8)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
+    steps = frame[start + 43 : start + 42 + 3 * components]  # XRsiz, YRsiz, and the next depth
+    if set(steps[::3]) | set(steps[1::3]) != {1}:  # one decoder refuses them, one repeats pixels
+        message = "sub-sampled components in the codestream"
+        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
     return Codestream(ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.codestream import is_reversible
+from sansfilm.decode.codestream import is_reversible, without_jp2
 from sansfilm.decode.jpeg_colour import colourspace
 from sansfilm.decode.stored import packed_bytes, unpack_bits
 from sansfilm.errors import FrameDecodeError, SansfilmError
@@ -41,6 +41,8 @@ class ImagecodecsDecoder:
         try:
             if spec.transfer_syntax == syntaxes.RLE:
                 return _rle(frame, spec)
+            if spec.transfer_syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
+                frame = without_jp2(frame)
             codec = _codec(frame, spec.transfer_syntax)
             how = _colour(codec, frame, spec) if spec.samples_per_pixel > 1 else {}
             return np.asarray(getattr(imagecodecs, codec + "_decode")(frame, **how))

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.codestream import without_jp2
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
 
@@ -31,6 +32,6 @@ class PylibjpegDecoder:
         from openjpeg.utils import decode
 
         try:
-            return np.asarray(decode(frame))
+            return np.asarray(decode(without_jp2(frame)))
         except (RuntimeError, ValueError, TypeError) as exc:
             raise FrameDecodeError(f"pylibjpeg: {exc}") from exc
