@@ -18,6 +18,7 @@ from sansfilm.model import FrameSpec
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _SOS, _LSE = 0xDA, 0xF8
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
 _MOST_TILES = 65535
@@ -42,7 +43,8 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
     Raises
     ------
     BadInstanceError
-        CODESTREAM_MISMATCH if it is not a codestream of that family, DECODE_FAILED if it is cut.
+        CODESTREAM_MISMATCH if it is not a codestream of that family, or one whose components have
+        fewer pixels than the image; DECODE_FAILED if it is cut.
     """
     syntax = spec.transfer_syntax
     found: Codestream | None
@@ -85,6 +87,15 @@ def check(found: Codestream, spec: FrameSpec) -> None:
     if not 0 < found.precision <= spec.bits_allocated:
         message = f"{found.precision} bits in the codestream, {spec.bits_allocated} allocated"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
+
+
+def without_jp2(frame: bytes | memoryview) -> bytes | memoryview:
+    """Take a JPEG 2000 codestream out of a JP2 file.
+
+    What its boxes say of colour and palettes would make decoders change the samples; in DICOM the
+    dataset alone says that (PS3.5 section 8.2.4).
+    """
+    return frame[_start_of_jpeg_2000(frame) :]
 
 
 def is_reversible(frame: bytes | memoryview) -> bool:
@@ -153,10 +164,12 @@ def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
     xsiz, ysiz, xosiz, yosiz = struct.unpack_from(">4I", frame, start + 8)
     xtiles, ytiles, xtosiz, ytosiz = struct.unpack_from(">4I", frame, start + 24)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
-    # all alike and none for several pixels: of others OpenJPEG leaves pixels as they were in memory
+    # all alike and none for several pixels (PS3.5 table 8.2.4-1): of others decoders repeat pixels,
+    # turn colours to RGB, or leave pixels as they were in memory
     kinds = bytes(frame[start + 42 : start + 42 + 3 * components])
     if kinds != bytes([depth, 1, 1]) * components:
-        return None
+        message = "components in the codestream that differ, or are sub-sampled"
+        raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
     if not xtiles or not ytiles or xtosiz >= xsiz or ytosiz >= ysiz:
         return None
     if -(-(xsiz - xtosiz) // xtiles) * -(-(ysiz - ytosiz) // ytiles) > _MOST_TILES:
@@ -165,7 +178,7 @@ def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
 
 
 def _start_of_jpeg_2000(frame: bytes | memoryview) -> int:
-    return _codestream_box(frame) if frame[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" else 0
+    return _codestream_box(frame) if frame[:12] == _JP2 else 0
 
 
 def _codestream_box(frame: bytes | memoryview) -> int:

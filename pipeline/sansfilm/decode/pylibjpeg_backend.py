@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.codestream import without_jp2
 from sansfilm.decode.contract import Reads
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
@@ -19,8 +20,8 @@ class PylibjpegDecoder:
 
     name = "pylibjpeg"
     reads = (
-        Reads(syntaxes.JPEG_2000, (1, 24), signed=True),
-        Reads(syntaxes.HTJ2K, (1, 24), signed=True),
+        Reads(syntaxes.JPEG_2000, (1, 29), signed=True),
+        Reads(syntaxes.HTJ2K, (1, 27), signed=True),
     )
     requires = "pylibjpeg-openjpeg"
 
@@ -37,6 +38,6 @@ class PylibjpegDecoder:
         from openjpeg.utils import decode
 
         try:
-            return np.asarray(decode(bytes(frame)))
+            return np.asarray(decode(bytes(without_jp2(frame))))
         except (RuntimeError, ValueError, TypeError) as exc:
             raise FrameDecodeError(f"pylibjpeg: {exc}") from exc
