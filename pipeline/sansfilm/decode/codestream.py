@@ -165,9 +165,10 @@ def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
     xtiles, ytiles, xtosiz, ytosiz = struct.unpack_from(">4I", frame, start + 24)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
     # all alike and none for several pixels (PS3.5 table 8.2.4-1): of others decoders repeat pixels,
-    # turn colours to RGB, or leave pixels as they were in memory
+    # turn colours to RGB, or leave pixels as they were in memory; steps of 0 are a broken frame
     kinds = bytes(frame[start + 42 : start + 42 + 3 * components])
-    if kinds != bytes([depth, 1, 1]) * components:
+    broken = 0 in kinds[1::3] + kinds[2::3]
+    if not broken and kinds != bytes([depth, 1, 1]) * components:
         message = "components in the codestream that differ, or are sub-sampled"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
     if not xtiles or not ytiles or xtosiz >= xsiz or ytosiz >= ysiz:
