@@ -194,6 +194,44 @@ class Volume:
 
         return to_xarray(self, level)
 
+    def to_datatree(self) -> "xr.DataTree":
+        """Return all levels as a lazy DataTree: ``tree["0/image"]`` is `to_xarray` of level 0."""
+        from sansfilm.view.labelled import to_datatree
+
+        return to_datatree(self)
+
+    def sel_mm(
+        self,
+        x: slice | float | None = None,
+        y: slice | float | None = None,
+        z: slice | float | None = None,
+        *,
+        level: int = 0,
+    ) -> "xr.DataArray":
+        """Return the part of a level that covers a box in the patient, as `to_xarray` does.
+
+        All voxels that some of the box lies in, and no more, where the volume is parallel to
+        patient x, y and z. Of an oblique or sheared volume it is the smallest part that covers
+        the box, which then has voxels outside of it as well. A box that reaches out of the volume
+        is cut off there. ``attrs["affine_lps"]`` is that of the part, and ``first_index`` its
+        first voxel (z, y, x) in the level.
+
+        Parameters
+        ----------
+        x, y, z : slice(from, to) or number, optional
+            In DICOM's LPS millimetres: x to the patient's left, y to the back, z to the head. Ends
+            that are left out are those of the volume; three numbers give the voxel at a point.
+        level : int, optional
+
+        Raises
+        ------
+        OptionError
+            For images without a place in the patient, a box outside the volume, and what is no box.
+        """
+        from sansfilm.view.boxes import sel_mm
+
+        return sel_mm(self, level, {"x": x, "y": y, "z": z})
+
     def window(self, window: Any = None, *, level: int = 0) -> np.ndarray:
         """Return a level as a picture: uint8, same shape, windowed, MONOCHROME1 inverted.
 
