@@ -14,13 +14,17 @@ from sansfilm.model import Verdict
 from sansfilm.objects import Objects
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import nibabel
     import pandas as pd
     import pydicom
     import SimpleITK
+    import torch
     import xarray as xr
     import zarr
     from matplotlib.figure import Figure
+    from monai.data import MetaTensor
 
 
 class Volume:
@@ -325,6 +329,47 @@ class Volume:
         from sansfilm.view.exits import to_sitk
 
         return to_sitk(self, level)
+
+    def to_torch(self, level: int = 0) -> "torch.Tensor":
+        """Return a tensor of modality values, dimensions as in `axes`; needs PyTorch.
+
+        Unsigned values of 16 bits and more become signed ones of twice the width, with which
+        PyTorch can count.
+        """
+        from sansfilm.view.tensors import to_torch
+
+        return to_torch(self, level)
+
+    def to_monai(self, level: int = 0) -> "MetaTensor":
+        """Return a MONAI MetaTensor (channel, x, y, z), RAS affine; needs MONAI.
+
+        As `LoadImage` with `EnsureChannelFirst` gives it: float32, which is exact for whole
+        numbers up to 16 million. Times, b-values or colours are the channels, else there is one.
+
+        Raises
+        ------
+        OptionError
+            For what it has no place: uneven slices, more than four dimensions, images without a
+            place in the patient.
+        """
+        from sansfilm.view.tensors import to_monai
+
+        return to_monai(self, level)
+
+    def export(self, path: "str | Path", *, level: int = 0) -> "Path":
+        """Write a level to a file, replacing what was there; return its path.
+
+        ``.nii`` and ``.nii.gz`` are written as `to_nibabel` says, ``.nrrd`` and ``.mha`` as
+        `to_sitk`. No header goes with it, and no identity.
+
+        Raises
+        ------
+        OptionError
+            For another ending, and for what the format has no place.
+        """
+        from sansfilm.view.exits import export
+
+        return export(self, path, level)
 
     def __repr__(self) -> str:
         shape = " x ".join(str(size) for size in self.array.shape)
