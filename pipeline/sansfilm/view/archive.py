@@ -150,6 +150,12 @@ class Archive:
     def __repr__(self) -> str:
         return f"<sansfilm.Archive {self.url}: {len(self)} volumes>"
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook how many volumes there are of what; the catalogue alone is read."""
+        from sansfilm.view.cards import archive_card
+
+        return archive_card(self.url, self.rows())
+
 
 def _frame(rows: pa.Table) -> "pd.DataFrame":
     """Return a table for pandas, lists as lists; an empty one has its columns too."""

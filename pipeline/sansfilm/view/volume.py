@@ -46,6 +46,7 @@ class Volume:
         try:
             objects = json.loads(target.get(f"{key}/_commit.json"))["objects"]
             self._digests = {stored["key"]: stored["sha256"] for stored in objects}
+            self._sizes = {stored["key"]: int(stored["size"]) for stored in objects}
         except FileNotFoundError as exc:
             raise VolumeNotFoundError(f"no committed volume at {target.join(key)}") from exc
         except (ValueError, KeyError, TypeError) as exc:
@@ -374,3 +375,9 @@ class Volume:
     def __repr__(self) -> str:
         shape = " x ".join(str(size) for size in self.array.shape)
         return f"<sansfilm.Volume {self.modality} {shape} {self.array.dtype}, {self.verdict.code}>"
+
+    def _repr_html_(self) -> str:
+        """Show what it is in a notebook; the smallest level is all that is read of the voxels."""
+        from sansfilm.view.cards import volume_card
+
+        return volume_card(self, self._sizes)
