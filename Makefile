@@ -103,7 +103,7 @@ constraints: .venv/.created
 	@mkdir -p build
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/resolved.json \
-	    --editable '.[gpu,nibabel,s3,sitk]' --group test --group lint pip hatchling editables
+	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint pip hatchling editables
 	@grep '^#' constraints.txt >build/constraints.txt
 	@$(BIN)/python -c 'import json; \
 	    found = [item["metadata"] for item in json.load(open("build/resolved.json"))["install"]]; \

@@ -35,7 +35,7 @@ def open_archive(url: str | Path) -> Archive:
     return Archive(
         target,
         lambda: publish.current(target),
-        lambda: table.read_rows(target, table.PROBLEMS).to_pylist(),
+        lambda: table.read_rows(target, table.PROBLEMS),
         lambda: publish.objects(target),
     )
 

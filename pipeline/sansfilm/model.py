@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from sansfilm.errors import Problem
+from sansfilm import markup
+from sansfilm.errors import DESCRIPTIONS, Problem
 from sansfilm.frame_spec import Decoded as Decoded
 from sansfilm.frame_spec import Decoding as Decoding
 from sansfilm.frame_spec import FrameSpec as FrameSpec
@@ -484,3 +485,9 @@ class Report:
             f"{self.frames['stored']} of {self.frames['found']} frames stored, "
             f"{len(self.problems)} problems, {self.seconds:.1f} s>"
         )
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what became of all files and frames."""
+        codes = [(p.stage, str(p.code), DESCRIPTIONS[p.code]) for p in self.problems]
+        books = {"files": self.files, "frames": self.frames}
+        return markup.account(repr(self)[1:-1], self.archive, books, codes)

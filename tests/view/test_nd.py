@@ -12,7 +12,7 @@ from sansfilm.convert import ingest
 from sansfilm.errors import OptionError
 from sansfilm.options import Options, Storage
 from sansfilm.view.axis_values import axis_coordinates, label, listing, time_step
-from sansfilm.view.show import _views
+from sansfilm.view.planes import hang
 
 SMALL = Options(storage=Storage(chunk=8, slab=8, smallest=10))
 UIDS = {"series_uid": "1.2.840.99.1", "study_uid": "1.2.840.99.2"}
@@ -358,7 +358,7 @@ def test_uneven_slices_are_drawn_where_they_are(tmp_path, volume_of, orientation
     volume = volume_of(slices=6, edit=mirrored, orientation=orientation, intercept=0)
     assert volume.verdict.code == "variable"
     affine = volume.affine_lps
-    _, (_, coronal, aspect, letters), (_, sagittal, _, _) = _views(volume, 0, affine)
+    _, (_, coronal, aspect, letters), (_, sagittal, _, _) = hang(volume, 0, affine)
     assert letters[2:] == ("S", "I")
     height = aspect * (0.7 if turned else 0.8)  # mm of a row
     assert coronal.shape[0] * height == pytest.approx(14.7 + 2, abs=0.3)  # half a slice beyond

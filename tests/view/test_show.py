@@ -14,7 +14,7 @@ from PIL import Image
 
 from sansfilm.errors import OptionError
 from sansfilm.options import Options, Storage
-from sansfilm.view.show import _views
+from sansfilm.view.planes import hang
 
 SHAPE = (24, 30, 36)
 SPACING = (3.0, 1.6, 1.2)
@@ -98,7 +98,7 @@ EXPECTED = {  # title: codes of top left, top right, bottom left, bottom right, 
 @pytest.mark.parametrize("level", [0, 1])
 def test_every_quarter_of_every_picture_is_where_it_belongs(patient, level):
     volume, name = patient
-    views = _views(volume, level, volume.affine(level))
+    views = hang(volume, level, volume.affine(level))
     assert [view[0] for view in views] == ["axial", "coronal", "sagittal"]
     for title, plane, _, letters in views:
         quarters, through, edges = EXPECTED[title]
@@ -120,7 +120,7 @@ def test_pictures_have_the_proportions_of_the_patient(patient):
     volume, name = patient
     affine = volume.affine_lps
     size = np.abs(affine[:3, :3]) @ SHAPE  # along x, y and z, exact where nothing is oblique
-    for title, plane, aspect, _ in _views(volume, 0, affine):
+    for title, plane, aspect, _ in hang(volume, 0, affine):
         found = plane.shape[0] * aspect / plane.shape[1]
         down, across = {"axial": (1, 0), "coronal": (2, 0), "sagittal": (2, 1)}[title]
         if "oblique" not in name:
@@ -136,7 +136,7 @@ def test_planes_are_cut_through_the_middle(patient):
     affine = volume.affine_lps
     middle = (affine @ [*((np.array(SHAPE) - 1) / 2), 1])[:3]
     strength = np.abs(affine[:3, :3])
-    for (_, plane, _, _), through in zip(_views(volume, 0, affine), (2, 1, 0), strict=True):
+    for (_, plane, _, _), through in zip(hang(volume, 0, affine), (2, 1, 0), strict=True):
         axis = int(strength[through].argmax())
         index = (np.array(SHAPE) - 1) / 2
         index[axis] = SHAPE[axis] // 2
@@ -148,7 +148,7 @@ def test_planes_are_cut_through_the_middle(patient):
 
 def test_the_letters_of_an_oblique_edge_say_so_clearest_first(volume_of):
     volume = volume_of(orientation=turned(AXIAL, (0, 0, 30)), slices=4)
-    (_, _, _, axial), *_ = _views(volume, 0, volume.affine_lps)
+    (_, _, _, axial), *_ = hang(volume, 0, volume.affine_lps)
     assert axial == ("RA", "LP", "AL", "PR")
 
 

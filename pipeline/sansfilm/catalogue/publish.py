@@ -1,12 +1,13 @@
 """Make published volumes, patients, other objects and problems findable in the catalogue."""
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
+
+import pyarrow as pa
 
 from sansfilm.catalogue import table
 from sansfilm.catalogue.records import (
@@ -16,6 +17,7 @@ from sansfilm.catalogue.records import (
     problem_rows,
     volume_row,
 )
+from sansfilm.catalogue.segments import gather, read_volumes
 from sansfilm.model import Report, VolumePlan
 from sansfilm.objects import Objects
 
@@ -53,6 +55,7 @@ def publish(
     for _, series in groupby(object_rows(report.objects), itemgetter("series_uid")):
         table.put_rows(target, table.OBJECTS, list(series))
     table.put_rows(target, table.PROBLEMS, problem_rows(report.problems))
+    gather(target)
     return rows
 
 
@@ -61,26 +64,40 @@ def planned(target: Objects, plans: Sequence[VolumePlan]) -> list[dict[str, Any]
     return [planned_row(plan, target.join(plan.key)) for plan in plans]
 
 
-def current(target: Objects) -> list[dict[str, Any]]:
-    """Return the rows of all volumes that no newer one stands for."""
-    rows = []
-    for row in table.read_rows(target, table.VOLUMES).to_pylist():
-        with contextlib.suppress(FileNotFoundError):  # without its record it does not exist
-            rows.append(public(target, row))
-    return table.newest(rows)
+def current(target: Objects) -> pa.Table:
+    """Return the rows of all volumes that no newer one stands for, with their place and time."""
+    rows = read_volumes(target)
+    written = [_written(target, key) for key in rows["key"].to_pylist()]
+    known = rows.select(["volume_id", "supersedes", "superseded_by"]).to_pylist()
+    # without its record a volume does not exist
+    there = [row for row, time in zip(known, written, strict=True) if time is not None]
+    names = {row["volume_id"] for row in table.newest(there)}
+    uris = [target.join(key) for key in rows["key"].to_pylist()]
+    for name, values in (("uri", uris), ("committed_at", written)):
+        rows = rows.append_column(name, pa.array(values, pa.string()))
+    return rows.filter(pa.array([row["volume_id"] in names for row in known], pa.bool_()))
 
 
-def objects(target: Objects) -> list[dict[str, Any]]:
+def objects(target: Objects) -> pa.Table:
     """Return the rows of instances without pixels, each once however often it was met."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table.read_rows(target, table.OBJECTS).to_pylist():
         known = rows.setdefault((row["sop_instance_uid"], row["sha256"]), row)
         known["uri"] = min(known["uri"], row["uri"])
-    return [rows[key] for key in sorted(rows)]
+    found = [rows[key] for key in sorted(rows)]
+    return pa.Table.from_pylist(found, schema=table.SCHEMAS[table.OBJECTS])
 
 
 def public(target: Objects, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with its place and its time: those of the commit record, kept nowhere else."""
-    written = target.modified(f"{row['key']}/_commit.json")
-    time = datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
-    return {**row, "uri": target.join(row["key"]), "committed_at": time}
+    key = row["key"]
+    return {**row, "uri": target.join(key), "committed_at": _written(target, key)}
+
+
+def _written(target: Objects, key: str) -> str | None:
+    """Return when a volume was committed; None if it was not, or is gone."""
+    try:
+        written = target.modified(f"{key}/_commit.json")
+    except FileNotFoundError:
+        return None
+    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
 """Rows -> Parquet files below ``catalogue/``, and back.
 
 One file per volume and per patient, one per series of objects without pixels, one per ingest that
-met problems. File names come from the contents, so that the same ingest writes the same files and
-two ingests never write one file.
+met problems; segments hold the rows of many volumes. File names come from the contents, so that
+the same ingest writes the same files and two ingests never write one file.
 
 Every file carries a seal: the SHA-256 of itself with a blank in its place. Parquet's own page
 checksums leave out the footer, a third of so small a file.
@@ -21,25 +21,27 @@ from sansfilm.errors import IntegrityError
 from sansfilm.objects import Objects
 
 VOLUMES, PATIENTS, PROBLEMS = "catalogue/volumes", "catalogue/patients", "catalogue/problems"
-OBJECTS = "catalogue/objects"
+OBJECTS, SEGMENTS = "catalogue/objects", "catalogue/segments"
 
 _SEAL, _BLANK = b"sansfilm.sha256", b"sansfilm" * 8
 
 _TEXT, _TEXTS, _COUNT = pa.string(), pa.list_(pa.string()), pa.int64()
 _NUMBER, _NUMBERS = pa.float64(), pa.list_(pa.float64())
+_VOLUME = pa.schema(
+    {
+        "series_uid": _TEXT, "study_uid": _TEXT, "volume_id": _TEXT, "key": _TEXT,
+        "patient_key": _TEXT, "modality": _TEXT, "body_part": _TEXT, "study_date": _TEXT,
+        "verdict": _TEXT, "verdict_text": _TEXT, "spacing_min_mm": _NUMBER,
+        "spacing_max_mm": _NUMBER, "shear_deg": _NUMBER, "missing": _COUNT,
+        "duplicates": _COUNT, "axes": _TEXTS, "shape": pa.list_(_COUNT),
+        "dtype": _TEXT, "spacing_mm": _NUMBERS, "affine_lps": pa.list_(_NUMBERS),
+        "levels": _COUNT, "frames": _COUNT, "transfer_syntaxes": _TEXTS,
+        "is_lossy": pa.bool_(), "supersedes": _TEXTS, "superseded_by": _TEXT,
+    }
+)  # fmt: skip
 SCHEMAS = {
-    VOLUMES: pa.schema(
-        {
-            "series_uid": _TEXT, "study_uid": _TEXT, "volume_id": _TEXT, "key": _TEXT,
-            "patient_key": _TEXT, "modality": _TEXT, "body_part": _TEXT, "study_date": _TEXT,
-            "verdict": _TEXT, "verdict_text": _TEXT, "spacing_min_mm": _NUMBER,
-            "spacing_max_mm": _NUMBER, "shear_deg": _NUMBER, "missing": _COUNT,
-            "duplicates": _COUNT, "axes": _TEXTS, "shape": pa.list_(_COUNT),
-            "dtype": _TEXT, "spacing_mm": _NUMBERS, "affine_lps": pa.list_(_NUMBERS),
-            "levels": _COUNT, "frames": _COUNT, "transfer_syntaxes": _TEXTS,
-            "is_lossy": pa.bool_(), "supersedes": _TEXTS, "superseded_by": _TEXT,
-        }
-    ),
+    VOLUMES: _VOLUME,
+    SEGMENTS: _VOLUME,
     PATIENTS: pa.schema(
         {"patient_key": _TEXT, "patient_id": _TEXT, "issuer": _TEXT, "name": _TEXT,
          "birth_date": _TEXT, "sex": _TEXT}
@@ -118,7 +120,7 @@ def read_file(target: Objects, key: str) -> pa.Table:
         raise IntegrityError(key, "is damaged; remove it and run the same ingest again")
     # With threads, Arrow aborts one in three processes that end soon after (apache/arrow #33975).
     return pq.read_table(
-        io.BytesIO(data), schema=SCHEMAS[key.rpartition("/")[0]], use_threads=False
+        pa.BufferReader(data), schema=SCHEMAS[key.rpartition("/")[0]], use_threads=False
     )
 
 

@@ -154,14 +154,15 @@ class LocalTarget:
 
     def find(self, prefix: str) -> dict[str, int]:
         """See Objects.find."""
-        root = Path(self.join(prefix))
+        root = self.join(prefix).rstrip("/")
         found = {}
-        with _errors(str(root), "list"):
+        with _errors(root, "list"):
             for folder, _, names in os.walk(root, onerror=_unless_missing):
+                inside = folder[len(self.url) :].lstrip("/")
                 for name in names:
-                    path = Path(folder, name)
                     with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                        found[path.relative_to(self.url).as_posix()] = path.stat().st_size
+                        size = Path(f"{folder}/{name}").stat().st_size
+                        found[f"{inside}/{name}".lstrip("/")] = size
         return dict(sorted(found.items()))
 
 

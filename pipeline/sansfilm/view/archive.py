@@ -1,10 +1,13 @@
 """An archive as a researcher sees it: a table of volumes, and each of them by its UID."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from sansfilm.errors import VolumeNotFoundError
 from sansfilm.objects import Objects
+from sansfilm.view.select import Day, Names, ask, matching
 from sansfilm.view.volume import Volume
 
 if TYPE_CHECKING:
@@ -12,15 +15,8 @@ if TYPE_CHECKING:
 
 _LENGTHS = ("spacing_min_mm", "spacing_max_mm", "shear_deg")
 """Columns of numbers that single images and those without a place do not have."""
-_COLUMNS = (
-    "series_uid", "study_uid", "volume_id", "key", "patient_key", "modality", "body_part",
-    "study_date", "verdict", "verdict_text", *_LENGTHS, "missing", "duplicates", "axes", "shape",
-    "dtype", "spacing_mm", "affine_lps", "levels", "frames", "transfer_syntaxes", "is_lossy",
-    "supersedes", "superseded_by", "uri", "committed_at",
-)  # fmt: skip
-"""Columns of an archive without volumes, so that a question has the answer none."""
 
-Rows = Callable[[], Sequence[Mapping[str, Any]]]
+Read = Callable[[], pa.Table]
 
 
 class Archive:
@@ -30,12 +26,12 @@ class Archive:
     ----------
     target
         Where its objects are.
-    rows, problems, objects : callable
+    volumes, problems, objects : callable
         Read the catalogue's rows of current volumes, of problems, and of instances without pixels.
     """
 
-    def __init__(self, target: Objects, rows: Rows, problems: Rows, objects: Rows) -> None:
-        self._target, self._rows = target, rows
+    def __init__(self, target: Objects, volumes: Read, problems: Read, objects: Read) -> None:
+        self._target, self._volumes = target, volumes
         self._problems, self._objects = problems, objects
 
     @property
@@ -45,7 +41,7 @@ class Archive:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one record per current volume, as ``ls --json`` prints them."""
-        return [dict(row) for row in self._rows()]
+        return list(self._volumes().to_pylist())
 
     @property
     def volumes(self) -> "pd.DataFrame":
@@ -53,19 +49,58 @@ class Archive:
 
         To be asked as any table: ``archive.volumes.query("verdict == 'gapped' and missing > 2")``.
         """
-        import pandas as pd
+        return _frame(self._volumes()).astype(dict.fromkeys(_LENGTHS, float))
 
-        rows = self.rows()
-        table = pd.DataFrame(rows, columns=None if rows else _COLUMNS)
-        return table.astype(dict.fromkeys(_LENGTHS, float))
+    def select(
+        self,
+        *,
+        modality: Names = None,
+        verdict: Names = None,
+        body_part: Names = None,
+        patient_key: Names = None,
+        date: tuple[Day, Day] | None = None,
+    ) -> "Archive":
+        """Return the volumes for which all that is named holds, as the archive is now.
+
+        The result is an archive too: to be counted, walked through, shown, selected from again.
+
+        Parameters
+        ----------
+        modality, verdict, body_part, patient_key : str or several, optional
+            What the catalogue says, letter by letter; of several one has to be there.
+        date : (from, to), optional
+            First and last day of the study: dates, "2026-01-31" or "20260131"; None is open.
+
+        Raises
+        ------
+        OptionError
+            If the archive has no volume of such a name: the message tells those that it has.
+        """
+        named = {"modality": modality, "verdict": verdict, "body_part": body_part,
+                 "patient_key": patient_key}  # fmt: skip
+        chosen = matching(self._volumes(), named, date)
+        return Archive(self._target, lambda: chosen, self._problems, self._objects)
+
+    def sql(self, question: str) -> "pd.DataFrame":
+        """Answer a question in SQL over the tables ``volumes``, ``problems`` and ``objects``.
+
+        ``archive.sql("select modality, count(*) from volumes group by modality")``; needs DuckDB.
+        Nothing but these tables can be reached.
+
+        Raises
+        ------
+        MissingPackageError
+            Without DuckDB.
+        OptionError
+            If DuckDB does not understand it.
+        """
+        tables = {"volumes": self._volumes, "problems": self._problems, "objects": self._objects}
+        return ask(question, tables)
 
     @property
     def problems(self) -> "pd.DataFrame":
         """What could not be stored, from all ingests: file, stage, code, message."""
-        import pandas as pd
-
-        columns = ["uri", "stage", "code", "message", "series_uid", "frame", "frames"]
-        return pd.DataFrame([dict(row) for row in self._problems()], columns=columns)
+        return _frame(self._problems())
 
     @property
     def objects(self) -> "pd.DataFrame":
@@ -74,13 +109,7 @@ class Archive:
         Reports, key objects, presentation states, contours, plans, waveforms: where each file is,
         by ``modality`` and ``sop_class_uid``.
         """
-        import pandas as pd
-
-        columns = [
-            "uri", "sop_instance_uid", "sop_class_uid", "series_uid", "study_uid", "patient_key",
-            "modality", "referenced_series_uids", "referenced_sop_instance_uids", "sha256",
-        ]  # fmt: skip
-        return pd.DataFrame([dict(row) for row in self._objects()], columns=columns)
+        return _frame(self._objects())
 
     def find(self, name: str) -> list[Volume]:
         """Return the volumes of a SeriesInstanceUID, or the one with a volume_id.
@@ -90,7 +119,7 @@ class Archive:
         VolumeNotFoundError
             If there is none.
         """
-        keys = [row["key"] for row in self._rows() if name in (row["series_uid"], row["volume_id"])]
+        keys = [row["key"] for row in self.rows() if name in (row["series_uid"], row["volume_id"])]
         if not keys:
             raise VolumeNotFoundError(
                 f"no series or volume {name} in {self.url}: see `sansfilm ls`"
@@ -113,10 +142,23 @@ class Archive:
         return found[0]
 
     def __iter__(self) -> Iterator[Volume]:
-        return iter([Volume(self._target, row["key"]) for row in self._rows()])
+        return (Volume(self._target, key) for key in self._volumes()["key"].to_pylist())
 
     def __len__(self) -> int:
-        return len(self._rows())
+        return int(self._volumes().num_rows)
 
     def __repr__(self) -> str:
         return f"<sansfilm.Archive {self.url}: {len(self)} volumes>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook how many volumes there are of what; the catalogue alone is read."""
+        from sansfilm.view.cards import archive_card
+
+        return archive_card(self.url, self.rows())
+
+
+def _frame(rows: pa.Table) -> "pd.DataFrame":
+    """Return a table for pandas, lists as lists; an empty one has its columns too."""
+    import pandas as pd
+
+    return pd.DataFrame(rows.to_pylist(), columns=rows.column_names)

@@ -1,5 +1,6 @@
 """Ways out: the objects of the libraries that researchers already use, in modality values."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,13 +29,15 @@ def to_nibabel(volume: "Volume", level: int) -> "nibabel.Nifti1Image":
         import nibabel
     except ImportError as exc:
         raise MissingPackageError("nibabel is needed: pip install 'sansfilm[nibabel]'") from exc
-    affine = _placed(volume, level, "NIfTI")[:, [2, 1, 0, 3]]
-    affine[:2] *= -1  # LPS to RAS
+    affine = ras_affine(placed(volume, level, "NIfTI"))
     if "c" in volume.axes:
         raise OptionError("NIfTI has no place for colour beside z: use to_xarray")
     further = [axis for axis in volume.axes if axis not in "zyx"]
     order = [volume.axes.index(axis) for axis in ("x", "y", "z", *further)]
-    image = nibabel.Nifti1Image(_values(volume, level).transpose(order), affine)
+    image = nibabel.Nifti1Image(modality_values(volume, level).transpose(order), affine)
+    # A quaternion has no place for shear: readers then take the matrix, which is exact.
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="unknown" if _is_sheared(affine) else "scanner")
     step = time_step(volume.attributes["axes_values"].get("t")) if "t" in further else None
     image.header.set_xyzt_units("mm", "unknown" if step is None else "sec")
     if further:  # t is the first of them
@@ -58,7 +61,7 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
         import SimpleITK
     except ImportError as exc:
         raise MissingPackageError("SimpleITK is needed: pip install 'sansfilm[sitk]'") from exc
-    affine = _placed(volume, level, "SimpleITK")[:, [2, 1, 0, 3]]
+    affine = placed(volume, level, "SimpleITK")[:, [2, 1, 0, 3]]
     if volume.axes != ("z", "y", "x"):
         first = next(axis for axis in volume.axes if axis not in "zyx")
         raise OptionError(
@@ -66,17 +69,48 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
             f"take one of them with Volume.to_xarray().isel({first}=0)"
         )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = affine[:3, :3] / spacing
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+    if _is_sheared(affine):
         raise OptionError("SimpleITK has no place for shear: use to_nibabel, or affine_lps")
-    image = SimpleITK.GetImageFromArray(_values(volume, level))
+    image = SimpleITK.GetImageFromArray(modality_values(volume, level))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection(direction.ravel().tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     return image
 
 
-def _placed(volume: "Volume", level: int, package: str) -> np.ndarray:
+def export(volume: "Volume", path: str | Path, level: int) -> Path:
+    """See Volume.export."""
+    path = Path(path)
+    if path.name.endswith((".nii", ".nii.gz")):
+        image = to_nibabel(volume, level)  # first: without the package there is none to save with
+        import nibabel
+
+        nibabel.save(image, path)
+    elif path.name.endswith((".nrrd", ".mha")):
+        picture = to_sitk(volume, level)
+        import SimpleITK
+
+        SimpleITK.WriteImage(picture, str(path), useCompression=True)
+    else:
+        choices = ".nii, .nii.gz (nibabel), .nrrd or .mha (SimpleITK)"
+        raise OptionError(f"the name must end in {choices}, got {path.name!r}")
+    return path
+
+
+def ras_affine(affine: np.ndarray) -> np.ndarray:
+    """Return an affine from (z, y, x) to LPS as one from (x, y, z) to RAS."""
+    turned = affine[:, [2, 1, 0, 3]]
+    turned[:2] *= -1
+    return turned
+
+
+def _is_sheared(affine: np.ndarray) -> bool:
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3)
+
+
+def placed(volume: "Volume", level: int, package: str) -> np.ndarray:
+    """Return the affine of a level; OptionError if there is none that holds for each slice."""
     affine = volume.affine(level)
     if affine is None:
         raise OptionError("these images have no place in the patient: use to_xarray")
@@ -88,5 +122,6 @@ def _placed(volume: "Volume", level: int, package: str) -> np.ndarray:
     return affine
 
 
-def _values(volume: "Volume", level: int) -> np.ndarray:
+def modality_values(volume: "Volume", level: int) -> np.ndarray:
+    """Return a level in modality values, axes as in `Volume.axes`."""
     return np.asarray(volume.to_xarray(level).data.compute(scheduler="threads"))

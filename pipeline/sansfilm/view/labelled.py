@@ -21,13 +21,38 @@ def to_xarray(volume: "Volume", level: int) -> xr.DataArray:
     array = volume.levels[level]
     # The place is part of the key: a copy of a volume, perhaps a damaged one, is another array.
     key = f"sansfilm-{tokenize(volume.uri, level)}"
-    lazy = da.from_array(array, chunks=array.shards or array.chunks, name=key)
-    rescale = volume.attributes["rescale"]
-    if not rescale["applied"]:
-        lazy = lazy * rescale["slope"] + rescale["intercept"]
+    values = array if volume.attributes["rescale"]["applied"] else _Rescaled(volume, array)
+    lazy = da.from_array(values, chunks=array.shards or array.chunks, name=key)
     coordinates = _coordinates(volume, level, array.shape)
     name = volume.modality or None
     return xr.DataArray(lazy, coordinates, volume.axes, name, _attributes(volume, level))
+
+
+def to_datatree(volume: "Volume") -> xr.DataTree:
+    """See Volume.to_datatree."""
+    levels = range(len(volume.ome["multiscales"][0]["datasets"]))
+    arrays = {str(level): to_xarray(volume, level).rename("image") for level in levels}
+    tree = xr.DataTree.from_dict({path: array.to_dataset() for path, array in arrays.items()})
+    shared = ("modality", "verdict", "orientation", "series_uid", "volume_id")
+    tree.attrs = {name: arrays["0"].attrs[name] for name in shared}
+    return tree
+
+
+class _Rescaled:
+    """Stored values of a level as modality values.
+
+    Of a part that is asked for, that part alone is read: what Dask computes after it has read a
+    shard would make it read the whole shard.
+    """
+
+    def __init__(self, volume: "Volume", array: Any) -> None:
+        rescale = volume.attributes["rescale"]
+        self._array, self._slope, self._intercept = array, rescale["slope"], rescale["intercept"]
+        self.shape, self.ndim = array.shape, array.ndim
+        self.dtype = (np.zeros(1, array.dtype) * self._slope + self._intercept).dtype
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return np.asarray(self._array[part] * self._slope + self._intercept)
 
 
 def _coordinates(volume: "Volume", level: int, shape: tuple[int, ...]) -> dict[Hashable, Any]:

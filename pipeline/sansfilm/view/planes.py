@@ -61,6 +61,15 @@ def place_title(volume: "Volume", axis: str, place: int) -> str:
     return f"{name} {place + 1} of {size}" + (f": {told}" if told else "")
 
 
+def hang(
+    volume: "Volume", level: int, affine: np.ndarray | None, at: Mapping[str, int] | None = None
+) -> list[View]:
+    """Return what one looks at: three planes through the patient, or images without a place."""
+    if affine is None:
+        return cut_images(volume, level, at or {})
+    return cut_views(volume, level, affine, choose_places(volume, at or {}))
+
+
 def cut_views(
     volume: "Volume", level: int, affine: np.ndarray, places: Mapping[str, int]
 ) -> list[View]:

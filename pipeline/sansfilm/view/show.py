@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sansfilm.view.planes import View, choose_places, cut_images, cut_views, place_title
+from sansfilm.view.planes import choose_places, hang, place_title
 from sansfilm.view.windows import Chosen, Table, choose_window, to_picture
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
         )
     volume.factors(level)  # checks the level
     chosen = choose_window(volume, window)
-    views = _views(volume, level, volume.affine(level), at)
+    views = hang(volume, level, volume.affine(level), at)
     figure = Picture(figsize=(4.2 * len(views), 4.8), facecolor="black", layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for axis, (title, plane, aspect, letters) in zip(axes, views, strict=True):
@@ -54,14 +54,6 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
     words = _title(volume, at, chosen)
     figure.suptitle(f"{words}   not for clinical use", color="0.7", fontsize=9)
     return figure
-
-
-def _views(
-    volume: "Volume", level: int, affine: np.ndarray | None, at: Mapping[str, int] | None = None
-) -> list[View]:
-    if affine is None:
-        return cut_images(volume, level, at or {})
-    return cut_views(volume, level, affine, choose_places(volume, at or {}))
 
 
 def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:

@@ -14,13 +14,17 @@ from sansfilm.model import Verdict
 from sansfilm.objects import Objects
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import nibabel
     import pandas as pd
     import pydicom
     import SimpleITK
+    import torch
     import xarray as xr
     import zarr
     from matplotlib.figure import Figure
+    from monai.data import MetaTensor
 
 
 class Volume:
@@ -42,6 +46,7 @@ class Volume:
         try:
             objects = json.loads(target.get(f"{key}/_commit.json"))["objects"]
             self._digests = {stored["key"]: stored["sha256"] for stored in objects}
+            self._sizes = {stored["key"]: int(stored["size"]) for stored in objects}
         except FileNotFoundError as exc:
             raise VolumeNotFoundError(f"no committed volume at {target.join(key)}") from exc
         except (ValueError, KeyError, TypeError) as exc:
@@ -194,6 +199,44 @@ class Volume:
 
         return to_xarray(self, level)
 
+    def to_datatree(self) -> "xr.DataTree":
+        """Return all levels as a lazy DataTree: ``tree["0/image"]`` is `to_xarray` of level 0."""
+        from sansfilm.view.labelled import to_datatree
+
+        return to_datatree(self)
+
+    def sel_mm(
+        self,
+        x: slice | float | None = None,
+        y: slice | float | None = None,
+        z: slice | float | None = None,
+        *,
+        level: int = 0,
+    ) -> "xr.DataArray":
+        """Return the part of a level that covers a box in the patient, as `to_xarray` does.
+
+        All voxels that some of the box lies in, and no more, where the volume is parallel to
+        patient x, y and z. Of an oblique or sheared volume it is the smallest part that covers
+        the box, which then has voxels outside of it as well. A box that reaches out of the volume
+        is cut off there. ``attrs["affine_lps"]`` is that of the part, and ``first_index`` its
+        first voxel (z, y, x) in the level.
+
+        Parameters
+        ----------
+        x, y, z : slice(from, to) or number, optional
+            In DICOM's LPS millimetres: x to the patient's left, y to the back, z to the head. Ends
+            that are left out are those of the volume; three numbers give the voxel at a point.
+        level : int, optional
+
+        Raises
+        ------
+        OptionError
+            For images without a place in the patient, a box outside the volume, and what is no box.
+        """
+        from sansfilm.view.boxes import sel_mm
+
+        return sel_mm(self, level, {"x": x, "y": y, "z": z})
+
     def window(self, window: Any = None, *, level: int = 0) -> np.ndarray:
         """Return a level as a picture: uint8, same shape, windowed, MONOCHROME1 inverted.
 
@@ -288,6 +331,53 @@ class Volume:
 
         return to_sitk(self, level)
 
+    def to_torch(self, level: int = 0) -> "torch.Tensor":
+        """Return a tensor of modality values, dimensions as in `axes`; needs PyTorch.
+
+        Unsigned values of 16 bits and more become signed ones of twice the width, with which
+        PyTorch can count.
+        """
+        from sansfilm.view.tensors import to_torch
+
+        return to_torch(self, level)
+
+    def to_monai(self, level: int = 0) -> "MetaTensor":
+        """Return a MONAI MetaTensor (channel, x, y, z), RAS affine; needs MONAI.
+
+        As `LoadImage` with `EnsureChannelFirst` gives it: float32, which is exact for whole
+        numbers up to 16 million. Times, b-values or colours are the channels, else there is one.
+
+        Raises
+        ------
+        OptionError
+            For what it has no place: uneven slices, more than four dimensions, images without a
+            place in the patient.
+        """
+        from sansfilm.view.tensors import to_monai
+
+        return to_monai(self, level)
+
+    def export(self, path: "str | Path", *, level: int = 0) -> "Path":
+        """Write a level to a file, replacing what was there; return its path.
+
+        ``.nii`` and ``.nii.gz`` are written as `to_nibabel` says, ``.nrrd`` and ``.mha`` as
+        `to_sitk`. No header goes with it, and no identity.
+
+        Raises
+        ------
+        OptionError
+            For another ending, and for what the format has no place.
+        """
+        from sansfilm.view.exits import export
+
+        return export(self, path, level)
+
     def __repr__(self) -> str:
         shape = " x ".join(str(size) for size in self.array.shape)
         return f"<sansfilm.Volume {self.modality} {shape} {self.array.dtype}, {self.verdict.code}>"
+
+    def _repr_html_(self) -> str:
+        """Show what it is in a notebook; the smallest level is all that is read of the voxels."""
+        from sansfilm.view.cards import volume_card
+
+        return volume_card(self, self._sizes)

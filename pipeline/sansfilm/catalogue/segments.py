@@ -1,0 +1,50 @@
+"""The rows of many volumes in one file: a large archive opens in a moment.
+
+A volume's own file is what counts; segments repeat what these say, so that a reader opens a few
+files in place of thousands. Each holds the rows that no segment had when it was written, so none
+is ever rewritten or in the way of another.
+"""
+
+import pyarrow as pa
+
+from sansfilm.catalogue import table
+from sansfilm.objects import Objects
+
+ENOUGH = 64
+"""Rows that make a segment; up to one fewer are read from their own files."""
+
+
+def read_volumes(target: Objects) -> pa.Table:
+    """Read the rows of all volumes, sorted by volume_id.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is damaged; the message says which.
+    """
+    gathered, alone = _parts(target)
+    rows = [gathered, *(table.read_file(target, key) for key in alone)]
+    return pa.concat_tables(rows).combine_chunks().sort_by("volume_id")
+
+
+def gather(target: Objects) -> None:
+    """Write the rows that are in no segment yet into a new one, if they are many."""
+    _, alone = _parts(target)
+    if len(alone) >= ENOUGH:
+        rows = pa.concat_tables([table.read_file(target, key) for key in alone])
+        table.put_rows(target, table.SEGMENTS, rows.to_pylist())
+
+
+def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
+    """Return the rows that segments hold, each once, and the files of the other volumes.
+
+    What has no file of its own any more is left out.
+    """
+    alone = [key for key in target.find(table.VOLUMES) if key.endswith(".parquet")]
+    rows = table.read_rows(target, table.SEGMENTS)
+    left, mask = set(alone), []
+    for volume_id in rows["volume_id"].to_pylist():
+        key = f"{table.VOLUMES}/{volume_id}.parquet"
+        mask.append(key in left)
+        left.discard(key)
+    return rows.filter(pa.array(mask, pa.bool_())), [key for key in alone if key in left]
