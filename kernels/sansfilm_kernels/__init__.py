@@ -8,6 +8,7 @@ differ: they take codestreams from host memory and fill frames that are already 
 
 from sansfilm_kernels._batch import FrameStatus
 from sansfilm_kernels.colour import palette_to_rgb, ybr_to_rgb
+from sansfilm_kernels.grey import window_to_grey
 from sansfilm_kernels.jpegls import decode_jpegls
 from sansfilm_kernels.lut import apply_lut
 from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
@@ -32,5 +33,6 @@ __all__ = [
     "window_linear",
     "window_linear_exact",
     "window_sigmoid",
+    "window_to_grey",
     "ybr_to_rgb",
 ]
