@@ -110,6 +110,7 @@ def stand_in(decoders, arrays, recorder=None):
         ascontiguousarray=lambda values: np.ascontiguousarray(values).view(HostArray),
         empty=lambda shape, dtype: as_host_array(np.full(shape, 77, dtype)),
         RawModule=RawModule,
+        stack=lambda arrays: as_host_array(np.stack(arrays)),
         cuda=SimpleNamespace(is_available=lambda: True, Device=lambda: "cpu"),
     )
 

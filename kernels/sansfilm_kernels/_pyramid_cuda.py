@@ -44,7 +44,7 @@ def fits(block: Array, levels: Sequence[Factors]) -> bool:
     if not (is_cupy_array(block) and block.dtype.name in INTEGERS and 0 < block.ndim <= AXES):
         return False
     clipped = [min(size, factor) for size, factor in zip(block.shape, levels[-1], strict=True)]
-    cell, bits = math.prod(clipped), 8 * block.itemsize
+    cell, bits = int(math.prod(clipped)), 8 * int(block.itemsize)
     return max(cell, *map(int, block.shape)) < 2**31 and (cell << (bits + 1)) < _MOST_SUM
 
 
