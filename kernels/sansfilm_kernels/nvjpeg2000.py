@@ -160,9 +160,7 @@ class Nvjpeg2000:
             before.record()  # what the caller still does with the frames comes first
             slots = cycle(self._slots)
             try:
-                for number, (codestream, target) in enumerate(
-                    zip(codestreams, targets, strict=True)
-                ):
+                for number, codestream in enumerate(codestreams):
                     dtype = frames[number].dtype
                     try:
                         header = read_header(codestream)

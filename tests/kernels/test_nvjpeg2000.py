@@ -32,8 +32,8 @@ def segment(marker, body):
 
 def codestream(
     rows=5, columns=7, components=1, bits=12, signed=False, *, rsiz=0, origin=(0, 0, 0, 0),
-    tile=None, sampling=(1, 1), layers=1, levels=5, style=0, wavelet=1, cap=None, extra=b"", comment="",
-    size=None, kinds=None,
+    tile=None, sampling=(1, 1), layers=1, levels=5, style=0, wavelet=1, cap=None, extra=b"",
+    comment="", size=None, kinds=None,
 ):  # fmt: skip
     """Write the markers of a codestream; its tile holds nothing that a decoder could use."""
     wide, high = tile or (columns, rows)
