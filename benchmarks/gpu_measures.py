@@ -24,6 +24,9 @@ from sansfilm_kernels import (
 from sansfilm_kernels.nvjpeg2000 import Nvjpeg2000
 
 SHAPE = (512, 512)
+SLOTS = (1, 8, 32, 64, 128)
+BATCHES = (16, 64, 300, 1000)
+LAUNCHES = (1, 300, 1000, 5000)
 ROUNDS = 3
 CUBIC = [(2, 2, 2), (4, 4, 4), (8, 8, 8)]
 
@@ -44,10 +47,11 @@ def best(work, rounds=ROUNDS):
 def images(count=50):
     """CT-like: 12 bits, smooth inside, with noise, and empty around."""
     rng = np.random.default_rng(0)
-    y, x = np.ogrid[:512, :512]
-    radius = (y - 255.5) ** 2 + (x - 255.5) ** 2
+    rows, columns = SHAPE
+    y, x = np.ogrid[:rows, :columns]
+    radius = (y - rows / 2) ** 2 + (x - columns / 2) ** 2
     body = 1000 + 60 * np.sin(x / 23.0) * np.cos(y / 31.0) + rng.normal(0, 12, (count, *SHAPE))
-    return np.where(radius < 200**2, body, 0).clip(0, 4095).astype(np.uint16)
+    return np.where(radius < (0.4 * rows) ** 2, body, 0).clip(0, 4095).astype(np.uint16)
 
 
 def jpeg2000(image):
@@ -128,15 +132,16 @@ def jpeg2000_rates():
     found = []
     for name, encode in {"J2K": jpeg2000, "HTJ2K": htj2k}.items():
         different = [encode(image) for image in images()]
-        volume = to_device(np.zeros((1000, *SHAPE), np.uint16))
-        streams, frames = _repeated(different, 1000), list(volume)
-        for slots in (1, 8, 32, 64, 128):
+        most = BATCHES[-1]
+        volume = to_device(np.zeros((most, *SHAPE), np.uint16))
+        streams, frames = _repeated(different, most), list(volume)
+        for slots in SLOTS:
             decoder = Nvjpeg2000(slots=slots)
             wrong = int(np.count_nonzero(decoder.decode(streams, frames)))
             seconds = best(lambda d=decoder, s=streams, f=frames: d.decode(s, f))
             decoder.close()
-            found.append(_rate(f"{name}, {slots} in flight", 1000, seconds, wrong=wrong))
-        for decoders, batch in itertools.product((1, 4), (16, 64, 300, 1000)):
+            found.append(_rate(f"{name}, {slots} in flight", most, seconds, wrong=wrong))
+        for decoders, batch in itertools.product((1, 4), BATCHES):
             if codec := nvimgcodec():
                 seconds = _seconds_of_nvimgcodec(codec, streams[:batch], decoders)
                 what = f"{name}, nvImageCodec, {decoders} decoders, batch {batch}"
@@ -175,7 +180,7 @@ def copies():
 def jpegls_rates():
     """4: our JPEG-LS kernel by frames in one launch, and CharLS on all cores."""
     different, found = [jpegls(image) for image in images()], []
-    for count in (1, 300, 1000, 5000):
+    for count in LAUNCHES:
         volume = to_device(np.zeros((count, *SHAPE), np.uint16))
         streams, frames = _repeated(different, count), list(volume)
         wrong = int(np.count_nonzero(to_host(decode_jpegls(streams, frames))))

@@ -63,6 +63,16 @@ def as_host_array(values):
     return np.array(values).view(HostArray)
 
 
+class HostDevice(str):
+    """What the stand-in gives for the current GPU; equal to the device of NumPy's arrays."""
+
+    __slots__ = ()
+    id = 0
+
+    def synchronize(self):
+        """Wait for nothing: all is done at once."""
+
+
 def stand_in(decoders, arrays, recorder=None):
     """Return a module in the place of CuPy whose kernels are those of two compiled libraries."""
 
@@ -111,7 +121,7 @@ def stand_in(decoders, arrays, recorder=None):
         empty=lambda shape, dtype: as_host_array(np.full(shape, 77, dtype)),
         RawModule=RawModule,
         stack=lambda arrays: as_host_array(np.stack(arrays)),
-        cuda=SimpleNamespace(is_available=lambda: True, Device=lambda: "cpu"),
+        cuda=SimpleNamespace(is_available=lambda: True, Device=lambda: HostDevice("cpu")),
     )
 
 

@@ -2,8 +2,10 @@
 
 import ctypes
 import importlib
+import itertools
 import os
 import sys
+from types import SimpleNamespace
 
 import array_api_compat
 import array_api_compat.numpy
@@ -82,6 +84,53 @@ def gpu(request):
     if not gpu_available():
         pytest.skip("no GPU")
     return cupy
+
+
+@pytest.fixture(scope="session")
+def fake_library(tmp_path_factory):
+    """Give the file of a library that pretends to be nvJPEG2000."""
+    if kernels_on_host.COMPILER is None:
+        pytest.skip("no g++ to compile the library that pretends")
+    path = tmp_path_factory.mktemp("fake") / "libfake.so"
+    options = kernels_on_host.LIBRARY
+    return kernels_on_host.compiled("fake_nvjpeg2k.cpp", path, *options)
+
+
+@pytest.fixture
+def fake(fake_library, on_host, monkeypatch):
+    """Give the fake library in the place of nvJPEG2000, and streams that it runs on."""
+    on_host()
+    library = ctypes.CDLL(str(fake_library))
+    wrong = library.fake_wrong_uses()
+    numbers = itertools.count(1000)
+
+    class Stream:
+        def __init__(self, non_blocking):
+            assert non_blocking
+            self.ptr = next(numbers)
+            self.waits = 0
+
+        def wait_event(self, event):
+            assert event.recorded
+            self.waits += 1
+
+        def synchronize(self):
+            if library.fake_synchronize(ctypes.c_void_p(self.ptr)):
+                raise RuntimeError
+
+    class Event:
+        recorded = False
+
+        def record(self):
+            self.recorded = True
+
+    cuda = sys.modules["cupy"].cuda
+    cuda.Stream, cuda.Event = Stream, Event
+    cuda.runtime = SimpleNamespace(CUDARuntimeError=RuntimeError)
+    yield SimpleNamespace(path=str(fake_library), library=library)
+    assert library.fake_wrong_uses() == wrong
+    assert library.fake_live() == 0  # whoever made something gave it back
+    library.fake_version(0, 11)
 
 
 @pytest.fixture(scope="session")
