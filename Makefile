@@ -24,7 +24,7 @@ or name one with: make PYTHON=/path/to/python
 help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
-	@echo 'make fuzz-kernels the decoders for GPUs, compiled for the CPU, on all streams (minutes)'
+	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
 	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the benchmarks'
@@ -41,7 +41,8 @@ test: .venv/.dev
 
 fuzz-kernels: .venv/.dev
 	SANSFILM_FULL_FUZZ=1 $(BIN)/python -m pytest --timeout 3600 --durations 5 \
-	    tests/kernels/test_jpegls.py tests/kernels/test_rle.py tests/kernels/test_cuda_sources.py
+	    tests/kernels/test_jpegls.py tests/kernels/test_rle.py \
+	    tests/kernels/test_cuda_sources.py tests/kernels/test_array_kernels.py
 
 # The driver is asked first, since what the GPU needs is large.
 gpu: .venv/.created

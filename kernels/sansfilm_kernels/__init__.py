@@ -12,6 +12,7 @@ from sansfilm_kernels.grey import window_to_grey
 from sansfilm_kernels.jpegls import decode_jpegls
 from sansfilm_kernels.lut import apply_lut
 from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
+from sansfilm_kernels.nvimgcodec import decode_jpeg
 from sansfilm_kernels.nvjpeg2000 import decode_jpeg2000
 from sansfilm_kernels.pyramid import downsample, pyramid
 from sansfilm_kernels.rescale import rescale
@@ -21,6 +22,7 @@ from sansfilm_kernels.window import window_linear, window_linear_exact, window_s
 __all__ = [
     "FrameStatus",
     "apply_lut",
+    "decode_jpeg",
     "decode_jpeg2000",
     "decode_jpegls",
     "decode_rle",

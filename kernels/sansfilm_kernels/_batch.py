@@ -13,6 +13,8 @@ from sansfilm_kernels.namespace import Array
 
 _LANES, _SEGMENTS_PER_BLOCK = 32, 4
 """Threads of a block: a warp for each of a few segments; the second as in the kernels."""
+_SHORT = 200
+"""Bytes of a codestream, headers included, that may well say nothing but one value."""
 
 
 class FrameStatus(IntEnum):
@@ -116,6 +118,20 @@ def run(
         arguments = (data, there, np.int32(len(records)), status)
         function((blocks,), (_LANES, _SEGMENTS_PER_BLOCK), arguments)
     return status
+
+
+def suspect(codestreams: Sequence[bytes], frames: Sequence[Array], statuses: np.ndarray) -> None:
+    """Mark frames of one value whose codestream is too long for that; libraries have done so."""
+    long = [
+        number
+        for number, codestream in enumerate(codestreams)
+        if statuses[number] == FrameStatus.OK and len(codestream) > _SHORT
+    ]
+    if not long:
+        return
+    cupy = import_module("cupy")
+    flat = cupy.stack([frames[number].max() == frames[number].min() for number in long])
+    statuses[np.array(long)[flat.get()]] = FrameStatus.SUSPECT
 
 
 def _target(frame: Array, dtypes: Sequence[str], cure: str) -> Target:

@@ -36,8 +36,6 @@ _MEANINGS = {
     Status.IMPLEMENTATION_NOT_SUPPORTED: FrameStatus.UNSUPPORTED,
     Status.ARCH_MISMATCH: FrameStatus.UNSUPPORTED,
 }
-_SHORT = 200
-"""Bytes of a codestream, headers included, that may well say nothing but one value."""
 
 
 def decode_jpeg2000(
@@ -177,7 +175,7 @@ class Nvjpeg2000:
             finally:
                 for slot in self._slots:
                     self._finish(slot, statuses)
-        _suspect(codestreams, frames, statuses)
+        _batch.suspect(codestreams, frames, statuses)
         return statuses
 
     def _parse(self, slot: _Slot, codestream: bytes, header: Header) -> None:
@@ -272,17 +270,3 @@ def _image(
     data = (ctypes.c_void_p * len(addresses))(*addresses)
     pitches = (ctypes.c_size_t * len(addresses))(*[pitch] * len(addresses))
     return Image(data, pitches, kind, components), data, pitches
-
-
-def _suspect(codestreams: Sequence[bytes], frames: Sequence[Array], statuses: np.ndarray) -> None:
-    """Mark frames of one value whose codestream is too long for that."""
-    long = [
-        number
-        for number, codestream in enumerate(codestreams)
-        if statuses[number] == FrameStatus.OK and len(codestream) > _SHORT
-    ]
-    if not long:
-        return
-    cupy = import_module("cupy")
-    flat = cupy.stack([frames[number].max() == frames[number].min() for number in long])
-    statuses[np.array(long)[flat.get()]] = FrameStatus.SUSPECT
