@@ -1,7 +1,7 @@
 # Everything from a fresh clone; `make` alone lists what there is.
 #
 # All of it lives in .venv, in the versions of constraints.txt. The empty files .venv/.created,
-# .runtime and .dev remember what was done: a second run installs nothing, and a change of
+# .runtime, .dev and .gpu remember what was done: a second run installs nothing, and a change of
 # pyproject.toml or constraints.txt installs again.
 
 BIN := .venv/bin
@@ -18,13 +18,14 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test fuzz fuzz-kernels lint bench docs format constraints clean
+.PHONY: help demo test fuzz fuzz-kernels gpu lint bench docs format constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
-	@echo 'make fuzz-kernels the decoders for GPUs, compiled for the CPU, on all streams (minutes)'
+	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
+	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the benchmarks'
 	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
@@ -41,7 +42,14 @@ test: .venv/.dev
 
 fuzz-kernels: .venv/.dev
 	SANSFILM_FULL_FUZZ=1 $(BIN)/python -m pytest --timeout 3600 --durations 5 \
-	    tests/kernels/test_jpegls.py tests/kernels/test_rle.py tests/kernels/test_cuda_sources.py
+	    tests/kernels/test_jpegls.py tests/kernels/test_rle.py \
+	    tests/kernels/test_cuda_sources.py tests/kernels/test_array_kernels.py
+
+# The driver is asked first, since what the GPU needs is large.
+gpu: .venv/.created
+	@$(BIN)/python benchmarks/gpu_report.py --check
+	@$(MAKE) --no-print-directory .venv/.gpu
+	$(BIN)/python benchmarks/gpu_report.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check
@@ -93,6 +101,11 @@ clean:
 .venv/.dev: .venv/.runtime
 	@echo 'Installing what its tests need (a minute or two)'
 	@$(INSTALL_HERE) --group test --group lint
+	@touch $@
+
+.venv/.gpu: .venv/.dev
+	@echo 'Installing what a GPU needs (a minute or two)'
+	@$(INSTALL) --editable '.[gpu]' --build-constraint constraints.txt
 	@touch $@
 
 # ---------------------------------------------------------------------------------------- pinning

@@ -8,9 +8,12 @@ differ: they take codestreams from host memory and fill frames that are already 
 
 from sansfilm_kernels._batch import FrameStatus
 from sansfilm_kernels.colour import palette_to_rgb, ybr_to_rgb
+from sansfilm_kernels.grey import window_to_grey
 from sansfilm_kernels.jpegls import decode_jpegls
 from sansfilm_kernels.lut import apply_lut
 from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, to_host
+from sansfilm_kernels.nvimgcodec import decode_jpeg
+from sansfilm_kernels.nvjpeg2000 import decode_jpeg2000
 from sansfilm_kernels.pyramid import downsample, pyramid
 from sansfilm_kernels.rescale import rescale
 from sansfilm_kernels.rle import decode_rle
@@ -19,6 +22,8 @@ from sansfilm_kernels.window import window_linear, window_linear_exact, window_s
 __all__ = [
     "FrameStatus",
     "apply_lut",
+    "decode_jpeg",
+    "decode_jpeg2000",
     "decode_jpegls",
     "decode_rle",
     "downsample",
@@ -32,5 +37,6 @@ __all__ = [
     "window_linear",
     "window_linear_exact",
     "window_sigmoid",
+    "window_to_grey",
     "ybr_to_rgb",
 ]

@@ -1,22 +1,20 @@
 """What the decoders on the GPU share: many codestreams in, a status for each frame out."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib import import_module, resources
-from typing import Any
+from importlib import import_module
 
 import array_api_compat
 import numpy as np
 
+from sansfilm_kernels import _cuda
 from sansfilm_kernels.namespace import Array
 
 _LANES, _SEGMENTS_PER_BLOCK = 32, 4
 """Threads of a block: a warp for each of a few segments; the second as in the kernels."""
-_OPTIONS = ("--std=c++17",)
-"""Of NVRTC. CuPy adds the architecture of the device, and takes its machine code, not PTX, which
-an older driver might not know. There are no floats here, so nothing else changes the results."""
+_SHORT = 200
+"""Bytes of a codestream, headers included, that may well say nothing but one value."""
 
 
 class FrameStatus(IntEnum):
@@ -35,6 +33,10 @@ class FrameStatus(IntEnum):
     """The codestream says what no encoder writes."""
     LEFT_OVER = 6
     """The image is complete before the codestream ends."""
+    FAILED = 7
+    """A library reports an error of its own, or gives nothing."""
+    SUSPECT = 8
+    """All samples are equal, which so long a codestream hardly says."""
 
 
 class RefusedError(Exception):
@@ -112,16 +114,24 @@ def run(
     for kernel, records in segments.items():
         there = cupy.asarray(records.view(np.uint8))
         blocks = -(-len(records) // _SEGMENTS_PER_BLOCK)
-        function = _module(source).get_function(kernel)
+        function = _cuda.module(source).get_function(kernel)
         arguments = (data, there, np.int32(len(records)), status)
         function((blocks,), (_LANES, _SEGMENTS_PER_BLOCK), arguments)
     return status
 
 
-@functools.cache
-def _module(source: str) -> Any:
-    text = resources.files("sansfilm_kernels").joinpath("cuda", f"{source}.cu").read_text("utf-8")
-    return import_module("cupy").RawModule(code=text, options=_OPTIONS)
+def suspect(codestreams: Sequence[bytes], frames: Sequence[Array], statuses: np.ndarray) -> None:
+    """Mark frames of one value whose codestream is too long for that; libraries have done so."""
+    long = [
+        number
+        for number, codestream in enumerate(codestreams)
+        if statuses[number] == FrameStatus.OK and len(codestream) > _SHORT
+    ]
+    if not long:
+        return
+    cupy = import_module("cupy")
+    flat = cupy.stack([frames[number].max() == frames[number].min() for number in long])
+    statuses[np.array(long)[flat.get()]] = FrameStatus.SUSPECT
 
 
 def _target(frame: Array, dtypes: Sequence[str], cure: str) -> Target:

@@ -12,15 +12,21 @@ def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ..
     return tuple(-(-size // factor) for size, factor in zip(shape, factors, strict=True))
 
 
+def tile_extents(shape: Sequence[int], factors: Sequence[int], voxels: int) -> list[int]:
+    """Return the extents of the tiles that `tiles` cuts, before those at the edges end earlier."""
+    extents = [min(size, factor) for size, factor in zip(shape, factors, strict=True)]
+    for axis in reversed(range(len(shape))):
+        times = max(1, voxels // max(1, math.prod(extents)))
+        extents[axis] = min(shape[axis], factors[axis] * times)
+    return extents
+
+
 def tiles(shape: Sequence[int], factors: Sequence[int], voxels: int) -> Iterator[Region]:
     """Cut an array into tiles of about `voxels` elements that no cell of `factors` straddles.
 
     The tiles follow memory order: the last axis is filled first.
     """
-    extents = [min(size, factor) for size, factor in zip(shape, factors, strict=True)]
-    for axis in reversed(range(len(shape))):
-        times = max(1, voxels // max(1, math.prod(extents)))
-        extents[axis] = min(shape[axis], factors[axis] * times)
+    extents = tile_extents(shape, factors, voxels)
     steps = [
         range(0, size, extent) if size else range(0)
         for size, extent in zip(shape, [max(1, extent) for extent in extents], strict=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from array_api_compat import device, is_numpy_namespace
 
+from sansfilm_kernels import _pyramid_cuda
 from sansfilm_kernels._grid import reduced_shape
 from sansfilm_kernels._mean import Factors, mean_levels
 from sansfilm_kernels._pick import max_levels, mode_levels, nearest
@@ -60,8 +61,8 @@ def downsample(
     Returns
     -------
     array, dtype and device of `block`
-        New memory. Temporaries take a few MB on the CPU and about 200 MB on a GPU, however large
-        `block` is (more only if one cell alone is larger).
+        New memory. Temporaries take a few MB on the CPU and at most about 300 MB on a GPU, however
+        large `block` is (more only if one cell alone is larger).
 
     Raises
     ------
@@ -118,6 +119,8 @@ def pyramid(
     bounds = _checked_padding(padding, block, xp)
     if method == "nearest":
         return [nearest(block, level, xp) for level in levels]
+    if levels and method == "mean" and _pyramid_cuda.fits(block, levels):
+        return _pyramid_cuda.mean_levels(block, levels, bounds)
     outputs = [
         xp.empty(reduced_shape(block.shape, level), dtype=block.dtype, device=device(block))
         for level in levels

@@ -4,7 +4,10 @@ import math
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_cupy_array
 
+from sansfilm_kernels import _window_cuda
+from sansfilm_kernels._curve import Curve, Function, Kind, curve_of
 from sansfilm_kernels.namespace import Array, get_namespace
 
 
@@ -38,14 +41,7 @@ def window_linear(
     ValueError
         If ``width < 1``, or an argument is not finite.
     """
-    xp = _namespace(values, center, width, low, high)
-    if width < 1:
-        raise ValueError(f"width of a LINEAR window must be at least 1, got {width}")
-    if width == 1:
-        step = xp.full_like(values, low)
-        step = xp.where(values > center - 0.5, xp.full_like(values, high), step)
-        return xp.where(xp.isnan(values), values, step)
-    return _ramp(values, center - 0.5, width - 1, low, high, xp)
+    return _window(values, "LINEAR", center, width, low, high)
 
 
 def window_linear_exact(
@@ -77,9 +73,7 @@ def window_linear_exact(
     ValueError
         If `width` is not positive in the dtype of `values`, or an argument is not finite.
     """
-    xp = _namespace(values, center, width, low, high)
-    _check_positive(width, values, xp)
-    return _ramp(values, center, width, low, high, xp)
+    return _window(values, "LINEAR_EXACT", center, width, low, high)
 
 
 def window_sigmoid(
@@ -112,44 +106,40 @@ def window_sigmoid(
     ValueError
         If `width` is not positive in the dtype of `values`, or an argument is not finite.
     """
-    xp = _namespace(values, center, width, low, high)
-    _check_positive(width, values, xp)
+    return _window(values, "SIGMOID", center, width, low, high)
+
+
+def apply_curve(values: Array, curve: Curve, low: float, high: float, xp: Any) -> Array:
+    """Map floating `values` to `low` .. `high`; NaN stays NaN."""
+    if curve.kind == Kind.STEP:
+        step = xp.full_like(values, low)
+        step = xp.where(values > curve.offset, xp.full_like(values, high), step)
+        return xp.where(xp.isnan(values), values, step)
     with np.errstate(over="ignore"):
-        unit = values - center
-        unit /= width / 2
-    unit = xp.tanh(unit)
-    unit += 1.0
-    unit *= 0.5
-    return _between(unit, low, high)
-
-
-def _ramp(values: Array, center: float, width: float, low: float, high: float, xp: Any) -> Array:
-    """Map ``center - width / 2 .. center + width / 2`` to `low` .. `high` and clip."""
-    with np.errstate(over="ignore"):
-        unit = values - center
-        unit /= width
-    unit += 0.5
-    return _between(xp.clip(unit, 0.0, 1.0), low, high)
-
-
-def _between(unit: Array, low: float, high: float) -> Array:
-    """Map 0 to exactly `low` and 1 to exactly `high`; changes `unit` unless `low` is not 0."""
+        unit = values - curve.offset
+        unit /= curve.scale
+    if curve.kind == Kind.SIGMOID:
+        unit = xp.tanh(unit)
+        unit += 1.0
+        unit *= 0.5
+    else:
+        unit += 0.5
+        unit = xp.clip(unit, 0.0, 1.0)
     if low == 0:
         unit *= high
         return unit
     return (1.0 - unit) * low + unit * high
 
 
-def _namespace(values: Array, *arguments: float) -> Any:
+def _window(
+    values: Array, function: Function, center: float, width: float, low: float, high: float
+) -> Array:
     xp = get_namespace(values)
     if not xp.isdtype(values.dtype, "real floating"):
         raise TypeError(f"values must be real floating, got {values.dtype}")
-    if not all(math.isfinite(argument) for argument in arguments):
-        raise ValueError(f"center, width, low and high must be finite, got {arguments}")
-    return xp
-
-
-def _check_positive(width: float, values: Array, xp: Any) -> None:
-    smallest = float(xp.finfo(values.dtype).smallest_normal)
-    if width < smallest:
-        raise ValueError(f"width must be positive (at least {smallest:.2g}), got {width}")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"low and high must be finite, got {low} and {high}")
+    curve = curve_of(function, center, width, float(xp.finfo(values.dtype).smallest_normal))
+    if is_cupy_array(values) and values.dtype.name in _window_cuda.FLOATS:
+        return _window_cuda.shown(values, curve, low, high)
+    return apply_curve(values, curve, low, high, xp)

@@ -2,14 +2,18 @@
 
 import ctypes
 import importlib
+import itertools
 import os
 import sys
+from types import SimpleNamespace
 
+import array_api_compat
+import array_api_compat.numpy
 import kernels_on_host
 import numpy as np
 import pytest
 
-from sansfilm_kernels import _batch, gpu_available
+from sansfilm_kernels import _cuda, gpu_available
 
 
 def read_only(values):
@@ -29,7 +33,9 @@ def cupy(values):
 
 
 @pytest.fixture(
-    scope="session", params=[np.array, read_only, strict, cupy], ids=lambda f: f.__name__
+    scope="session",
+    params=[np.array, read_only, strict, pytest.param(cupy, marks=pytest.mark.gpu)],
+    ids=lambda f: f.__name__,
 )
 def xp(request):
     """Make an array of each library from a NumPy array."""
@@ -41,27 +47,34 @@ def xp(request):
 
 
 @pytest.fixture(scope="session")
-def host_library(tmp_path_factory):
-    """Give the CUDA kernels, compiled for the CPU."""
+def host_libraries(tmp_path_factory):
+    """Give the CUDA kernels, compiled for the CPU: the decoders, and those that take arrays."""
     if kernels_on_host.COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the CPU")
-    path = tmp_path_factory.mktemp("kernels") / "kernels.so"
-    return ctypes.CDLL(str(kernels_on_host.compiled("kernels.cpp", path, *kernels_on_host.LIBRARY)))
+    folder = tmp_path_factory.mktemp("kernels")
+    return [
+        ctypes.CDLL(
+            str(kernels_on_host.compiled(f"{name}.cpp", folder / name, *kernels_on_host.LIBRARY))
+        )
+        for name in ("kernels", "arrays")
+    ]
 
 
 @pytest.fixture
-def on_host(host_library, monkeypatch):
+def on_host(host_libraries, monkeypatch):
     """Give a function that makes the public functions run their kernels on the CPU."""
 
     def use(recorder=None):
-        _batch._module.cache_clear()
-        monkeypatch.setitem(sys.modules, "cupy", kernels_on_host.stand_in(host_library, recorder))
+        _cuda.module.cache_clear()
+        stand_in = kernels_on_host.stand_in(*host_libraries, recorder)
+        monkeypatch.setitem(sys.modules, "cupy", stand_in)
+        monkeypatch.setattr(array_api_compat, "cupy", array_api_compat.numpy, raising=False)
 
     yield use
-    _batch._module.cache_clear()
+    _cuda.module.cache_clear()
 
 
-@pytest.fixture(params=["host build", "device"])
+@pytest.fixture(params=["host build", pytest.param("device", marks=pytest.mark.gpu)])
 def gpu(request):
     """Give a function that copies an array to where the kernels run: NumPy's, or a real GPU's."""
     if request.param == "host build":
@@ -71,6 +84,53 @@ def gpu(request):
     if not gpu_available():
         pytest.skip("no GPU")
     return cupy
+
+
+@pytest.fixture(scope="session")
+def fake_library(tmp_path_factory):
+    """Give the file of a library that pretends to be nvJPEG2000."""
+    if kernels_on_host.COMPILER is None:
+        pytest.skip("no g++ to compile the library that pretends")
+    path = tmp_path_factory.mktemp("fake") / "libfake.so"
+    options = kernels_on_host.LIBRARY
+    return kernels_on_host.compiled("fake_nvjpeg2k.cpp", path, *options)
+
+
+@pytest.fixture
+def fake(fake_library, on_host, monkeypatch):
+    """Give the fake library in the place of nvJPEG2000, and streams that it runs on."""
+    on_host()
+    library = ctypes.CDLL(str(fake_library))
+    wrong = library.fake_wrong_uses()
+    numbers = itertools.count(1000)
+
+    class Stream:
+        def __init__(self, non_blocking):
+            assert non_blocking
+            self.ptr = next(numbers)
+            self.waits = 0
+
+        def wait_event(self, event):
+            assert event.recorded
+            self.waits += 1
+
+        def synchronize(self):
+            if library.fake_synchronize(ctypes.c_void_p(self.ptr)):
+                raise RuntimeError
+
+    class Event:
+        recorded = False
+
+        def record(self):
+            self.recorded = True
+
+    cuda = sys.modules["cupy"].cuda
+    cuda.Stream, cuda.Event = Stream, Event
+    cuda.runtime = SimpleNamespace(CUDARuntimeError=RuntimeError)
+    yield SimpleNamespace(path=str(fake_library), library=library)
+    assert library.fake_wrong_uses() == wrong
+    assert library.fake_live() == 0  # whoever made something gave it back
+    library.fake_version(0, 11)
 
 
 @pytest.fixture(scope="session")

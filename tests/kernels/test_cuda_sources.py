@@ -10,7 +10,17 @@ import kernels_on_host
 import numpy as np
 import pytest
 
-from sansfilm_kernels import FrameStatus, _batch, decode_jpegls, decode_rle, jpegls, rle, to_host
+from sansfilm_kernels import (
+    FrameStatus,
+    _cuda,
+    _pyramid_cuda,
+    _window_cuda,
+    decode_jpegls,
+    decode_rle,
+    jpegls,
+    rle,
+    to_host,
+)
 
 SOURCES = sorted(path.name for path in kernels_on_host.CUDA.iterdir())
 LARGEST = 2**14
@@ -40,25 +50,38 @@ def test_sources_compile_as_cupy_compiles_them(source):
         pytest.skip(f"no NVRTC: {exc}")
     text = (kernels_on_host.CUDA / source).read_text()
     program = nvrtc.createProgram(text, source, (), ())
-    nvrtc.compileProgram(program, (*_batch._OPTIONS, "-arch=sm_90"))
+    nvrtc.compileProgram(program, (*_cuda.OPTIONS, "-arch=sm_90"))
     assert nvrtc.getCUBIN(program)
 
 
 def test_sources_need_no_header():
     """NVRTC is given the text alone."""
-    assert SOURCES == ["jpegls.cu", "rle.cu"]
+    assert SOURCES == ["jpegls.cu", "pyramid.cu", "rle.cu", "window.cu"]
     for name in SOURCES:
         assert "#include" not in (kernels_on_host.CUDA / name).read_text()
 
 
-def test_records_are_those_of_the_kernels():
-    for name, module in (("jpegls.cu", jpegls), ("rle.cu", rle)):
-        text = (kernels_on_host.CUDA / name).read_text()
-        assert f"static_assert(sizeof(Segment) == {module.SEGMENT.itemsize}," in text
+@pytest.mark.parametrize(
+    ("source", "name", "record"),
+    [
+        ("jpegls.cu", "Segment", jpegls.SEGMENT),
+        ("rle.cu", "Segment", rle.SEGMENT),
+        ("window.cu", "Curve", _window_cuda.CURVE),
+        ("pyramid.cu", "Block", _pyramid_cuda.BLOCK),
+        ("pyramid.cu", "Level", _pyramid_cuda.LEVEL),
+    ],
+)
+def test_records_are_those_of_the_kernels(source, name, record):
+    text = (kernels_on_host.CUDA / source).read_text()
+    assert f"static_assert(sizeof({name}) == {record.itemsize}," in text
+    (body,) = re.findall(rf"struct {name} {{(.*?)}};", text, re.DOTALL)
+    plain = re.sub(r"//.*|\[AXES\]", "", body)
+    members = re.findall(r"(\w+)(?=[,;])", plain)
+    assert members == list(record.names)
 
 
 def test_statuses_are_those_of_the_kernels():
-    for name in SOURCES:
+    for name in ("jpegls.cu", "rle.cu"):
         text = (kernels_on_host.CUDA / name).read_text()
         (line,) = re.findall(r"constexpr int (OK = .*);", text)
         found = dict(part.split(" = ") for part in line.split(", "))
