@@ -2,7 +2,7 @@
 
 discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> commit -> catalogue
 
-What is done with an archive afterwards is in `archive`, the other module that joins stages.
+What is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -16,10 +16,10 @@ from sansfilm.catalogue.records import (
     problem_rows,
     volume_row,
 )
-from sansfilm.model import Report, VolumePlan
+from sansfilm.model import Identity, Report, VolumePlan
 from sansfilm.objects import Objects
 
-Relatives = Callable[[VolumePlan], tuple[list[str], str | None]]
+Relatives = Callable[[str], tuple[list[str], str | None]]
 
 
 def publish(
@@ -35,14 +35,15 @@ def publish(
     Parameters
     ----------
     relatives : callable
-        Gives the volume_ids that a plan's volume supersedes, and the one that supersedes it.
+        Gives the volume_ids that a volume, named by its key, supersedes, and the one that
+        supersedes it.
     """
     rows = []
     for plan in plans:
         group, array = (
             json.loads(target.get(f"{plan.key}/{path}")) for path in ("zarr.json", "0/zarr.json")
         )
-        row = volume_row(plan.key, group, array, *relatives(plan))
+        row = volume_row(plan.key, group, array, *relatives(plan.key))
         table.put_rows(target, table.VOLUMES, [row])
         for identity in {frame.identity for frame in plan.present}:
             table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
@@ -61,13 +62,37 @@ def planned(target: Objects, plans: Sequence[VolumePlan]) -> list[dict[str, Any]
     return [planned_row(plan, target.join(plan.key)) for plan in plans]
 
 
-def current(target: Objects) -> list[dict[str, Any]]:
-    """Return the rows of all volumes that no newer one stands for."""
+def index_volume(
+    target: Objects,
+    volume: str,
+    documents: tuple[Mapping[str, Any], Mapping[str, Any]],
+    relatives: tuple[list[str], str | None],
+    identities: Iterable[Identity],
+) -> set[str]:
+    """Write the rows of a stored volume anew, from what it says itself; return their keys.
+
+    Parameters
+    ----------
+    documents
+        Contents of its ``zarr.json`` and of that of its level 0.
+    relatives
+        The volume_ids that it supersedes, and the one that supersedes it.
+    identities
+        Who its headers name.
+    """
+    row = volume_row(volume, *documents, *relatives)
+    patients = [patient_row(row["patient_key"], identity) for identity in set(identities)]
+    rows = [(table.VOLUMES, row), *((table.PATIENTS, patient) for patient in patients)]
+    return {table.put_rows(target, name, [found], anew=True) for name, found in rows}
+
+
+def history(target: Objects) -> list[dict[str, Any]]:
+    """Return the rows of all volumes, each with the one that stands for it if there is one."""
     rows = []
     for row in table.read_rows(target, table.VOLUMES).to_pylist():
         with contextlib.suppress(FileNotFoundError):  # without its record it does not exist
             rows.append(public(target, row))
-    return table.newest(rows)
+    return table.superseded(rows)
 
 
 def objects(target: Objects) -> list[dict[str, Any]]:

@@ -71,7 +71,8 @@ class LocalTarget:
         """Write a whole object, replacing what was there in one step.
 
         An object that already has these bytes is left alone: a run that goes on after a kill
-        rewrites nothing, and leaves no temporary file when it is killed itself.
+        rewrites nothing, and leaves no temporary file when it is killed itself. Only its time
+        becomes now: a `gc` elsewhere must see that the volume is at work.
         """
         with _errors(self.join(key), "write"):
             try:
@@ -79,6 +80,8 @@ class LocalTarget:
             except FileExistsError:
                 path = Path(self.join(key))
                 if path.stat().st_size == len(data) and path.read_bytes() == data:
+                    with contextlib.suppress(PermissionError):  # the file of another user
+                        os.utime(path)
                     return
                 with _named(path, data) as temporary:
                     temporary.replace(path)
@@ -129,6 +132,19 @@ class LocalTarget:
         with _errors(self.join(key), "read"), Path(self.join(key)).open("rb") as file:
             file.seek(offset)
             return file.read(-1 if length is None else length)
+
+    def delete(self, key: str) -> None:
+        """See Objects.delete; folders that become empty go too."""
+        path = Path(self.join(key))
+        with _errors(str(path), "delete"):
+            path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == Path(self.url):
+                break
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or somebody else was faster
+                break
 
     def exists(self, key: str) -> bool:
         """See Objects.exists."""
@@ -224,6 +240,11 @@ class FsspecTarget:
         end = None if length is None else offset + length
         with _errors(self.join(key), "read", Exception):
             return bytes(self._fs.cat_file(self._path(key), start=offset or None, end=end))
+
+    def delete(self, key: str) -> None:
+        """See Objects.delete."""
+        with _errors(self.join(key), "delete", Exception), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
 
     def exists(self, key: str) -> bool:
         """See Objects.exists."""

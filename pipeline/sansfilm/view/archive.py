@@ -31,7 +31,7 @@ class Archive:
     target
         Where its objects are.
     rows, problems, objects : callable
-        Read the catalogue's rows of current volumes, of problems, and of instances without pixels.
+        Read the catalogue's rows of all volumes, of problems, and of instances without pixels.
     """
 
     def __init__(self, target: Objects, rows: Rows, problems: Rows, objects: Rows) -> None:
@@ -43,9 +43,12 @@ class Archive:
         """Where the archive is."""
         return self._target.url
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one record per current volume, as ``ls --json`` prints them."""
-        return [dict(row) for row in self._rows()]
+    def rows(self, *, history: bool = False) -> list[dict[str, Any]]:
+        """Return one record per current volume, as ``ls --json`` prints them.
+
+        With `history` also the volumes that a newer or fuller one stands for: ``superseded_by``.
+        """
+        return [dict(row) for row in self._rows() if history or row["superseded_by"] is None]
 
     @property
     def volumes(self) -> "pd.DataFrame":
@@ -90,7 +93,11 @@ class Archive:
         VolumeNotFoundError
             If there is none.
         """
-        keys = [row["key"] for row in self._rows() if name in (row["series_uid"], row["volume_id"])]
+        keys = [
+            row["key"]
+            for row in self._rows()
+            if name == row["volume_id"] or (name == row["series_uid"] and not row["superseded_by"])
+        ]
         if not keys:
             raise VolumeNotFoundError(
                 f"no series or volume {name} in {self.url}: see `sansfilm ls`"
@@ -113,10 +120,10 @@ class Archive:
         return found[0]
 
     def __iter__(self) -> Iterator[Volume]:
-        return iter([Volume(self._target, row["key"]) for row in self._rows()])
+        return iter([Volume(self._target, row["key"]) for row in self.rows()])
 
     def __len__(self) -> int:
-        return len(self._rows())
+        return len(self.rows())
 
     def __repr__(self) -> str:
         return f"<sansfilm.Archive {self.url}: {len(self)} volumes>"
