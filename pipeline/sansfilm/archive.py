@@ -5,8 +5,9 @@ Keeping one sound is in `upkeep`.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sansfilm.catalogue import publish, table
 from sansfilm.convert import convert, listed
@@ -21,8 +22,13 @@ from sansfilm.view.archive import Archive
 from sansfilm.view.volume import Volume
 
 
-def open_archive(url: str | Path) -> Archive:
+def open_archive(url: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Archive:
     """Open an archive, local or on object storage; nothing but its mark is read.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        For the file system behind a URL; what is not given comes from the environment.
 
     Raises
     ------
@@ -31,7 +37,7 @@ def open_archive(url: str | Path) -> Archive:
     TargetError
         If it cannot be read.
     """
-    target = open_target(str(url))
+    target = open_target(str(url), storage_options)
     check_archive(target)
     return Archive(
         target,

@@ -36,7 +36,12 @@ Findings = Iterator[tuple[str, list[Damage]]]
 
 
 def verify(
-    url: str | Path, series: str | None = None, *, quick: bool = False, repair: bool = False
+    url: str | Path,
+    series: str | None = None,
+    *,
+    quick: bool = False,
+    repair: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Findings:
     """Read back every object of an archive, or of one series, against the commit records.
 
@@ -49,6 +54,8 @@ def verify(
     repair : bool, optional
         Make damaged objects anew from the sources, where these are reachable and unchanged. Only
         bytes with the digest of the commit record are written; otherwise `what` says why not.
+    storage_options : mapping, optional
+        For the file system behind a URL.
 
     Yields
     ------
@@ -64,7 +71,7 @@ def verify(
     VolumeNotFoundError
         If there is no such series or volume.
     """
-    target, volumes = _opened(url)
+    target, volumes = _opened(url, storage_options)
     if series is not None:
         volumes = [key for key in volumes if series in key.split("/")]
         if not volumes:
@@ -95,7 +102,11 @@ def verify(
 
 
 def gc(
-    url: str | Path, *, older_than: timedelta = timedelta(days=7), dry_run: bool = False
+    url: str | Path,
+    *,
+    older_than: timedelta = timedelta(days=7),
+    dry_run: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Delete what no commit record names and nobody has written to for a while.
 
@@ -117,14 +128,14 @@ def gc(
     """
     if older_than < timedelta(0):
         raise OptionError(f"an age cannot be negative, got {older_than}")
-    target, _ = _opened(url)
+    target, _ = _opened(url, storage_options)
     for key, size in find_garbage(target, older_than.total_seconds()):
         if not dry_run:
             target.delete(key)
         yield key, size
 
 
-def index(url: str | Path) -> Findings:
+def index(url: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Findings:
     """Write the catalogue anew, from the volumes alone.
 
     Volumes by their metadata, patients by the headers that volumes keep. What no volume can tell
@@ -144,7 +155,7 @@ def index(url: str | Path) -> Findings:
     ArchiveNotFoundError
         If there is no archive.
     """
-    target, volumes = _opened(url)
+    target, volumes = _opened(url, storage_options)
     damaged = set()
     for volume in volumes:
         problem = _index_volume(target, volume)
@@ -157,8 +168,10 @@ def index(url: str | Path) -> Findings:
     yield "catalogue", [Damage(*found) for found in check(target, volumes, damaged)]
 
 
-def _opened(url: str | Path) -> tuple[Objects, list[str]]:
-    target = open_target(str(url))
+def _opened(
+    url: str | Path, storage_options: Mapping[str, Any] | None
+) -> tuple[Objects, list[str]]:
+    target = open_target(str(url), storage_options)
     check_archive(target)
     return target, find_volumes(target)
 

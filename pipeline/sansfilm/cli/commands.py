@@ -31,6 +31,7 @@ def ingest(arguments: argparse.Namespace) -> int:
             arguments.source, arguments.archive, workers=workers,
             scheduler=arguments.scheduler, dry_run=arguments.dry_run,
             options=Options(device=arguments.device), progress=progress,
+            allow_unsafe_commit=arguments.allow_unsafe_commit,
         )  # fmt: skip
     if arguments.json:
         print(json.dumps(to_json(report), indent=1))

@@ -9,18 +9,29 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sansfilm.errors import OptionError, TargetError
+from sansfilm.remote import has_buckets, open_url
 
 _UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 """Opening a folder for writing fails where there are no unnamed files, as it should."""
 
 
-def open_target(url: str) -> "LocalTarget | FsspecTarget":
+def open_target(
+    url: str, storage_options: Mapping[str, Any] | None = None, *, checks_first: bool = False
+) -> "LocalTarget | FsspecTarget":
     """Open an archive's root, or any folder in it.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        For the file system behind a URL; what is not given comes from the environment.
+    checks_first : bool, optional
+        Look before a create instead of relying on the server: two at once may both succeed.
 
     Raises
     ------
@@ -32,7 +43,9 @@ def open_target(url: str) -> "LocalTarget | FsspecTarget":
     if "://" not in url and "::" not in url:
         return LocalTarget(url)
     protocol, _, path = url.partition("://")
-    return LocalTarget(path) if protocol in ("file", "local") else FsspecTarget(url)
+    if protocol in ("file", "local"):
+        return LocalTarget(path)
+    return FsspecTarget(url, storage_options, checks_first=checks_first)
 
 
 @contextlib.contextmanager
@@ -188,17 +201,29 @@ class FsspecTarget:
     in common, so any that they raise is one of the storage.
     """
 
-    def __init__(self, url: str) -> None:
-        import fsspec
-
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        checks_first: bool = False,
+    ) -> None:
         self.url = url.rstrip("/")
+        self.storage_options = dict(storage_options or {})
+        self._checks_first = checks_first
         try:
-            self._fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._fs, path = open_url(url, storage_options)
         except (ValueError, ImportError) as exc:
             raise OptionError(f"cannot open {url}", str(exc)) from exc
         self._root = path.rstrip("/")
         if not self._root:
             raise OptionError(f"{url} names no folder: an archive needs one of its own")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the place anew in another process: a file system takes its retries not along."""
+        return partial(FsspecTarget, checks_first=self._checks_first), (
+            self.url, self.storage_options,
+        )  # fmt: skip
 
     def join(self, key: str) -> str:
         """See Objects.join."""
@@ -213,13 +238,18 @@ class FsspecTarget:
             self._write(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See Objects.create; conditional where the file system can do it."""
+        """See Objects.create; conditional where the file system can do it.
+
+        Whether a server heeds the condition is not known here: see `root.create_archive`.
+        """
         with _errors(self.join(key), "write", Exception):
-            if self.exists(key):
+            if self._checks_first and self.exists(key):
                 return False
             try:
-                self._write(key, data, mode="create")
+                self._write(key, data, **({} if self._checks_first else {"mode": "create"}))
             except (TypeError, NotImplementedError):
+                if self.exists(key):
+                    return False
                 self._write(key, data)
             except OSError:  # some servers have words of their own for "somebody was faster"
                 if self.exists(key):
@@ -232,6 +262,8 @@ class FsspecTarget:
         try:
             self._fs.pipe_file(path, data, **how)
         except FileNotFoundError:  # where folders are more than a part of the name
+            if has_buckets(self._fs):
+                raise
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, data, **how)
 

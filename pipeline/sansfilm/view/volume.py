@@ -67,9 +67,8 @@ class Volume:
     def _open(self, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
         from sansfilm.view.zarr_store import open_levels
 
-        for path in paths:
-            self.read(f"{path}/zarr.json")
-        return open_levels(self._target, self.key, paths)
+        documents = {name: self.read(name) for name in (f"{path}/zarr.json" for path in paths)}
+        return open_levels(self._target, self.key, paths, documents)
 
     @property
     def uri(self) -> str:
