@@ -42,7 +42,7 @@ test: .venv/.dev
 
 # The server is started and stopped by the tests; they are skipped, with the reason, without it.
 test-s3: .venv/.dev
-	SANSFILM_DAMAGES=1000 $(BIN)/python -m pytest tests/s3 tests/test_upkeep.py
+	SANSFILM_DAMAGES=1000 SANSFILM_OUTAGE_S=6 $(BIN)/python -m pytest tests/s3 tests/test_upkeep.py
 
 s3-server:
 	apt-get update && apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd

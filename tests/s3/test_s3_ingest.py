@@ -1,8 +1,11 @@
 """Ingest to, from and on a real S3 server: same volumes, few requests, one winner, no leftovers."""
 
 import os
+import random
 import subprocess
 import sys
+import time
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -114,6 +117,41 @@ def test_two_ingests_at_once_end_in_one_volume(bucket, made, counted, files, tmp
     assert [found for _, found in sansfilm.verify(url)] == [[], []]
     sansfilm.ingest(made.folder, tmp_path / "quiet")
     assert objects(files, f"{bucket}/a") == tree(tmp_path / "quiet")
+
+
+def test_kills_end_in_the_archive_of_a_quiet_run(bucket, files, tmp_path, tree, record):
+    for seed in range(4):
+        synth.series(tmp_path / "in", slices=70, rows=96, columns=96, seed=seed)
+    url, chance, kills = f"s3://{bucket}/a", random.Random(20261125), 0
+    started = time.perf_counter()
+    sansfilm.ingest(tmp_path / "in", tmp_path / "quiet", workers=1)
+    busy_s = 2 * (time.perf_counter() - started)
+    for _ in range(5):
+        process = command(tmp_path / "in", url)
+        for _ in range(600):  # until it has begun to write
+            if files.exists(f"{bucket}/a/series"):
+                break
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, busy_s))
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+        damages = dict(sansfilm.verify(url))
+        del damages["catalogue"]  # rows follow the commits
+        assert not any(damages.values())
+    record("kills of an ingest at work", f"{kills} of 5")
+    assert kills > 0
+    last = command(tmp_path / "in", url)
+    last.communicate()
+    assert last.returncode == 0
+    assert objects(files, f"{bucket}/a") == tree(tmp_path / "quiet")
+    assert list(sansfilm.gc(url, older_than=timedelta(0))) == []
+
+
+def test_workers_find_the_server_by_the_environment(bucket, files, made, tmp_path, tree):
+    sansfilm.ingest(made.folder, f"s3://{bucket}/a", options=SMALL, workers=2)
+    sansfilm.ingest(made.folder, tmp_path / "a", options=SMALL)
+    assert objects(files, f"{bucket}/a") == tree(tmp_path / "a")
 
 
 def test_damage_on_s3_is_found_never_read_and_repaired(bucket, files, made):

@@ -415,17 +415,50 @@ def test_who_loses_a_race_in_words_of_the_server_has_lost_it(monkeypatch):
     assert target.get("k") == b"the other's"
 
 
-def test_a_file_system_that_cannot_create_conditionally_is_written_to(monkeypatch):
-    target = open_target(f"memory://{uuid.uuid4().hex}/a")
+@pytest.mark.parametrize(
+    "no", [TypeError("mode"), NotImplementedError(), OSError(errno.ENOSYS, "501")]
+)
+def test_a_file_system_that_cannot_create_conditionally_is_refused_unless_allowed(monkeypatch, no):
+    url = f"memory://{uuid.uuid4().hex}/a"
     real = MemoryFileSystem.pipe_file
 
-    def plain(self, path, value):
+    def plain(self, path, value, **how):
+        if how:
+            raise no
         real(self, path, value)
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", plain)
+    with pytest.raises(TargetError, match="go on with --allow-unsafe-commit"):
+        open_target(url).create("k", b"x")
+    assert not open_target(url).exists("k")
+    target = pickle.loads(pickle.dumps(open_target(url, checks_first=True)))
     assert target.create("k", b"x")
     assert not target.create("k", b"y")
     assert target.get("k") == b"x"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 9])
+def test_a_create_that_meets_another_is_tried_again(monkeypatch, failures):
+    """S3 answers 409 while another conditional write is at work, which may fail."""
+    target = open_target(f"memory://{uuid.uuid4().hex}/a")
+    real, met, slept = MemoryFileSystem.pipe_file, [], []
+
+    def busy(self, path, value, mode="overwrite", **_):
+        met.append(path)
+        if len(met) <= failures:
+            cause = RuntimeError("An error occurred (ConditionalRequestConflict)")
+            raise OSError(errno.EINVAL, "busy") from cause
+        real(self, path, value)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", busy)
+    monkeypatch.setattr(target_module.time, "sleep", slept.append)
+    if failures < 3:
+        assert target.create("k", b"x")
+        assert len(slept) == failures
+    else:
+        with pytest.raises(TargetError):
+            target.create("k", b"x")
+        assert len(met) == 3
 
 
 def test_listings_are_not_remembered():

@@ -69,7 +69,7 @@ class Source:
             return
         with remote_errors():
             self._fs, self._path = open_url(uri)
-            self.size = int(self._fs.size(self._path) if size is None else size)
+            self.size = int(size or self._fs.size(self._path))  # 0 if a listing does not know
 
     def __enter__(self) -> Self:
         return self

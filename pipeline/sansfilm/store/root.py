@@ -5,15 +5,10 @@ import json
 from sansfilm.errors import ArchiveNotFoundError, IntegrityError, OptionError, TargetError
 from sansfilm.objects import Objects
 from sansfilm.store.ome import FORMAT
+from sansfilm.store.target import UNSAFE
 
 MARK = "sansfilm.json"
 _CONTENT = json.dumps({"format": "sansfilm archive", "version": FORMAT}, indent=1).encode()
-
-_UNSAFE = (
-    "the storage ignores conditional writes (If-None-Match), so two ingests at once could publish "
-    "one volume twice: use storage that knows them, or make sure that only one ingest runs at a "
-    "time and go on with --allow-unsafe-commit"
-)
 
 
 def create_archive(target: Objects) -> None:
@@ -41,7 +36,7 @@ def create_archive(target: Objects) -> None:
     if target.create(MARK, _CONTENT):
         if new:
             target.delete(MARK)
-        raise TargetError(target.url, _UNSAFE)
+        raise TargetError(target.url, UNSAFE)
 
 
 def check_archive(target: Objects) -> None:

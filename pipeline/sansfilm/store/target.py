@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -19,6 +20,12 @@ from sansfilm.remote import has_buckets, open_url
 
 _UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 """Opening a folder for writing fails where there are no unnamed files, as it should."""
+
+UNSAFE = (
+    "the storage knows no conditional writes (If-None-Match), so two ingests at once could publish "
+    "one volume twice: use storage that does, or make sure that only one ingest runs at a time "
+    "and go on with --allow-unsafe-commit"
+)
 
 
 def open_target(
@@ -245,16 +252,24 @@ class FsspecTarget:
         with _errors(self.join(key), "write", Exception):
             if self._checks_first and self.exists(key):
                 return False
-            try:
-                self._write(key, data, **({} if self._checks_first else {"mode": "create"}))
-            except (TypeError, NotImplementedError):
-                if self.exists(key):
-                    return False
+            if self._checks_first:
                 self._write(key, data)
-            except OSError:  # some servers have words of their own for "somebody was faster"
-                if self.exists(key):
-                    return False
-                raise
+                return True
+            for wait_s in (0.5, 2.0, None):
+                try:
+                    self._write(key, data, mode="create")
+                    break
+                except (TypeError, NotImplementedError) as exc:
+                    raise OSError(UNSAFE) from exc
+                except OSError as exc:  # each server has its own words for "another was faster"
+                    if exc.errno == errno.ENOSYS:  # S3's "not implemented"
+                        raise OSError(UNSAFE) from exc
+                    if self.exists(key):
+                        return False
+                    # S3's for "another is at it and may still fail"
+                    if wait_s is None or "ConditionalRequestConflict" not in str(exc.__cause__):
+                        raise
+                    time.sleep(wait_s)
         return True
 
     def _write(self, key: str, data: bytes, **how: str) -> None:
