@@ -181,6 +181,21 @@ def test_everything_but_the_record_is_repaired_byte_for_byte(made, archive, tree
     assert main(["verify", str(archive)]) == 0
 
 
+def test_volumes_of_all_kinds_are_repaired(tmp_path, data, tree):
+    """All real files: several dimensions, colour, segmentations on stored grids, doses, cine.
+
+    A segmentation needs the images that it was drawn on, so a second run may be needed.
+    """
+    sansfilm.ingest(data, tmp_path / "a")
+    whole = tree(tmp_path / "a")
+    for path in objects_of(tmp_path / "a"):
+        if path.name != "_commit.json":
+            path.unlink()
+    damages(tmp_path / "a", repair=True)
+    damages(tmp_path / "a", repair=True)
+    assert tree(tmp_path / "a") == whole
+
+
 def test_a_damaged_record_is_not_made_up(archive, capsys):
     record = objects_of(archive, "series/*/*/_commit.json")[0]
     record.write_bytes(flip(record.read_bytes(), random.Random(2)))
