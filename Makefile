@@ -18,12 +18,14 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test fuzz fuzz-kernels gpu lint bench docs format constraints clean
+.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench docs format constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
+	@echo 'make test-s3      the tests on a real S3 server, with their figures (Debian: make s3-server)'
+	@echo 'make s3-server    install that server, Ceph, with apt-get (as root)'
 	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
 	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
@@ -39,6 +41,13 @@ demo: .venv/.runtime
 
 test: .venv/.dev
 	$(BIN)/python -m pytest
+
+# The server is started and stopped by the tests; they are skipped, with the reason, without it.
+test-s3: .venv/.dev
+	SANSFILM_DAMAGES=1000 SANSFILM_OUTAGE_S=6 $(BIN)/python -m pytest tests/s3 tests/test_upkeep.py
+
+s3-server:
+	apt-get update && apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd
 
 fuzz-kernels: .venv/.dev
 	SANSFILM_FULL_FUZZ=1 $(BIN)/python -m pytest --timeout 3600 --durations 5 \

@@ -14,6 +14,7 @@ import synth
 import sansfilm
 from sansfilm.options import Options, Storage
 from sansfilm.store import commit
+from sansfilm.store.verify import verify_volume
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_ten_kills_end_in_the_archive_of_a_quiet_run(quiet, sources, tmp_path, t
         kills += 1
         if (url / "sansfilm.json").exists():  # what a reader sees now is whole
             for volume in commit.find_volumes(opened(url)):
-                assert not list(commit.verify_volume(opened(url), volume))
+                assert not list(verify_volume(opened(url), volume))
     assert command(sources, url).wait() == 3
     assert tree(url) == tree(reference)
 
@@ -114,7 +115,7 @@ def test_kills_after_each_object_end_in_the_same_archive(sources, tmp_path, tree
             monkeypatch.setattr(LocalTarget, "create", create)
         if (url / "sansfilm.json").exists():
             for volume in commit.find_volumes(opened(url)):
-                assert not list(commit.verify_volume(opened(url), volume))
+                assert not list(verify_volume(opened(url), volume))
         sansfilm.ingest(made.folder, url, workers=1)
         assert tree(url) == expected
         stops += 1

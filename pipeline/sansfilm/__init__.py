@@ -14,8 +14,9 @@ from sansfilm.progress import Progress
 
 if TYPE_CHECKING:
     from sansfilm.archive import open_archive as open
-    from sansfilm.archive import read, verify
+    from sansfilm.archive import read
     from sansfilm.convert import ingest
+    from sansfilm.upkeep import gc, index, verify
     from sansfilm.view.archive import Archive
     from sansfilm.view.volume import Volume
 
@@ -32,6 +33,8 @@ __all__ = [
     "Storage",
     "Tolerances",
     "Volume",
+    "gc",
+    "index",
     "ingest",
     "open",
     "read",
@@ -44,10 +47,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _LAZY = {
     "Archive": ("sansfilm.view.archive", "Archive"),
     "Volume": ("sansfilm.view.volume", "Volume"),
+    "gc": ("sansfilm.upkeep", "gc"),
+    "index": ("sansfilm.upkeep", "index"),
     "ingest": ("sansfilm.convert", "ingest"),
     "open": ("sansfilm.archive", "open_archive"),
     "read": ("sansfilm.archive", "read"),
-    "verify": ("sansfilm.archive", "verify"),
+    "verify": ("sansfilm.upkeep", "verify"),
 }
 
 

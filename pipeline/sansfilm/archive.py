@@ -1,18 +1,20 @@
-"""What is done with archives apart from filling them: open, verify, and do without one."""
+"""What is done with archives apart from filling them: open one, and do without one.
+
+Keeping one sound is in `upkeep`.
+"""
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sansfilm.catalogue import publish, table
-from sansfilm.catalogue.check import check
 from sansfilm.convert import convert, listed
-from sansfilm.errors import ProblemWarning, VolumeNotFoundError
+from sansfilm.errors import ProblemWarning
 from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
-from sansfilm.store.commit import Damage, find_volumes, verify_volume
 from sansfilm.store.memory import MemoryTarget
 from sansfilm.store.root import check_archive
 from sansfilm.store.target import open_target
@@ -20,8 +22,13 @@ from sansfilm.view.archive import Archive
 from sansfilm.view.volume import Volume
 
 
-def open_archive(url: str | Path) -> Archive:
+def open_archive(url: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Archive:
     """Open an archive, local or on object storage; nothing but its mark is read.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        For the file system behind a URL; what is not given comes from the environment.
 
     Raises
     ------
@@ -30,11 +37,11 @@ def open_archive(url: str | Path) -> Archive:
     TargetError
         If it cannot be read.
     """
-    target = open_target(str(url))
+    target = open_target(str(url), storage_options)
     check_archive(target)
     return Archive(
         target,
-        lambda: publish.current(target),
+        lambda: publish.history(target),
         lambda: table.read_rows(target, table.PROBLEMS),
         lambda: publish.objects(target),
     )
@@ -62,37 +69,3 @@ def read(
         message = f"{len(report.problems)} files or frames were not usable: {told}"
         warnings.warn(message, ProblemWarning, stacklevel=2)
     return [Volume(target, plan.key) for plan in plans]
-
-
-def verify(url: str | Path, series: str | None = None) -> Iterator[tuple[str, list[Damage]]]:
-    """Read back every object of an archive, or of one series, against the commit records.
-
-    Yields
-    ------
-    volume : str
-        Key of a volume, or of the catalogue.
-    damages : list of Damage
-        Objects that are missing or are not what was committed; [] if all is well.
-
-    Raises
-    ------
-    ArchiveNotFoundError
-        If there is no archive.
-    VolumeNotFoundError
-        If there is no such series or volume.
-    """
-    target = open_target(str(url))
-    check_archive(target)
-    volumes = find_volumes(target)
-    if series is not None:
-        volumes = [key for key in volumes if series in key.split("/")]
-        if not volumes:
-            raise VolumeNotFoundError(f"no series or volume {series} in {url}: see `sansfilm ls`")
-    damaged = set()
-    for volume in volumes:
-        damages = list(verify_volume(target, volume))
-        if damages:
-            damaged.add(volume)
-        yield volume, damages
-    if series is None:
-        yield "catalogue", [Damage(*found) for found in check(target, volumes, damaged)]

@@ -2,10 +2,10 @@
 
 discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> commit -> catalogue
 
-What is done with an archive afterwards is in `archive`, the other module that joins stages.
+What is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import batched
@@ -57,6 +57,8 @@ def ingest(
     options: Options | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    allow_unsafe_commit: bool = False,
 ) -> Report:
     """Turn DICOM sources into volumes of an archive; what is there already is not done again.
 
@@ -76,6 +78,11 @@ def ingest(
         Plan only: read headers, write nothing.
     progress : Progress, optional
         Is told what happens.
+    storage_options : mapping, optional
+        For the file system behind the archive's URL. They travel to workers as they are: name
+        secrets in the environment instead. Sources are opened as the environment says.
+    allow_unsafe_commit : bool, optional
+        Go on where storage ignores conditional writes; then one ingest at a time only.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def ingest(
     TargetError
         The archive cannot be written; what was committed stays, the same call goes on.
     """
-    target = open_target(str(archive))
+    target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
     named = {"client": client, "workers": workers, "scheduler": scheduler}
     plans = convert(listed(sources), target, options or Options(), ledger, named, dry_run=dry_run)

@@ -28,6 +28,10 @@ class Objects(Protocol):
         """Read an object, or a range of it; FileNotFoundError if there is none."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        ...
+
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of this key."""
         ...

@@ -9,7 +9,7 @@ import pytest
 import synth
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from sansfilm.archive import open_archive, verify
+from sansfilm.archive import open_archive
 from sansfilm.catalogue import table
 from sansfilm.catalogue.check import check
 from sansfilm.catalogue.records import problem_rows
@@ -19,6 +19,7 @@ from sansfilm.options import Options, Storage
 from sansfilm.report import to_json
 from sansfilm.store.commit import find_volumes
 from sansfilm.store.target import open_target
+from sansfilm.upkeep import verify
 
 
 @pytest.fixture

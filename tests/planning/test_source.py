@@ -62,6 +62,18 @@ def test_a_file_that_shrinks_is_an_error(tmp_path):
             source.sha256()
 
 
+def test_an_object_that_is_not_as_long_as_it_was_listed_is_an_error():
+    fsspec.filesystem("memory").pipe("/source/changed", DATA)
+    for listed in (len(DATA) - 1, len(DATA) + 1):
+        with (
+            Source("memory://source/changed", listed) as source,
+            pytest.raises(OSError, match="changed"),
+        ):
+            source.sha256()
+    with Source("memory://source/changed", 0) as source:  # a listing without sizes
+        assert source.read(0, 10**6) == DATA
+
+
 def test_what_file_systems_raise_becomes_oserror(monkeypatch):
     class Failing(fsspec.AbstractFileSystem):
         protocol = "failing"

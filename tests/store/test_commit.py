@@ -17,9 +17,9 @@ from sansfilm.store.commit import (
     is_committed,
     read_commit,
     relatives,
-    verify_volume,
 )
 from sansfilm.store.memory import MemoryTarget
+from sansfilm.store.verify import verify_volume
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def commit(plan):
         commit_volume(target, part, [], Options())
         return part
 
-    make.of = lambda part: relatives(target, part)
+    make.of = lambda part: relatives(target, part.key)
     return make
 
 

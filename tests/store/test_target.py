@@ -84,6 +84,17 @@ class Contract:
         assert list(target.find("b")) == ["b/1/deep/er", "b/10", "b/2"]
         assert target.find("nothing") == {}
 
+    def test_what_is_deleted_is_gone_and_may_be_deleted_again(self, target):
+        target.put("a/b/c", b"x")
+        target.put("a/d", b"y")
+        target.delete("a/b/c")
+        target.delete("a/b/c")
+        target.delete("never/there")
+        assert target.find("") == {"a/d": 1}
+        target.delete("a/d")
+        assert target.find("") == {}
+        assert target.create("a/b/c", b"z")
+
     def test_empty_is_what_holds_nothing(self, target):
         assert target.is_empty()
         assert target.find("") == {}
@@ -168,12 +179,14 @@ class TestLocal(Atomic, Shared):
         names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
         assert [name for name in names if len(name.rpartition(".")[2]) == 32] == []
 
-    def test_the_same_bytes_are_left_alone(self, target):
+    def test_the_same_bytes_are_left_alone_but_are_young_again(self, target):
         target.put("a", b"same")
         path = Path(target.join("a"))
-        before = path.stat().st_mtime_ns, path.stat().st_ino
+        before = path.stat().st_ino
+        os.utime(path, (1e9, 1e9))
         target.put("a", b"same")
-        assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+        assert path.stat().st_ino == before
+        assert time.time() - target.modified("a") < 60
         target.put("a", b"diff")
         assert path.read_bytes() == b"diff"
 
@@ -402,17 +415,50 @@ def test_who_loses_a_race_in_words_of_the_server_has_lost_it(monkeypatch):
     assert target.get("k") == b"the other's"
 
 
-def test_a_file_system_that_cannot_create_conditionally_is_written_to(monkeypatch):
-    target = open_target(f"memory://{uuid.uuid4().hex}/a")
+@pytest.mark.parametrize(
+    "no", [TypeError("mode"), NotImplementedError(), OSError(errno.ENOSYS, "501")]
+)
+def test_a_file_system_that_cannot_create_conditionally_is_refused_unless_allowed(monkeypatch, no):
+    url = f"memory://{uuid.uuid4().hex}/a"
     real = MemoryFileSystem.pipe_file
 
-    def plain(self, path, value):
+    def plain(self, path, value, **how):
+        if how:
+            raise no
         real(self, path, value)
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", plain)
+    with pytest.raises(TargetError, match="go on with --allow-unsafe-commit"):
+        open_target(url).create("k", b"x")
+    assert not open_target(url).exists("k")
+    target = pickle.loads(pickle.dumps(open_target(url, checks_first=True)))
     assert target.create("k", b"x")
     assert not target.create("k", b"y")
     assert target.get("k") == b"x"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 9])
+def test_a_create_that_meets_another_is_tried_again(monkeypatch, failures):
+    """S3 answers 409 while another conditional write is at work, which may fail."""
+    target = open_target(f"memory://{uuid.uuid4().hex}/a")
+    real, met, slept = MemoryFileSystem.pipe_file, [], []
+
+    def busy(self, path, value, mode="overwrite", **_):
+        met.append(path)
+        if len(met) <= failures:
+            cause = RuntimeError("An error occurred (ConditionalRequestConflict)")
+            raise OSError(errno.EINVAL, "busy") from cause
+        real(self, path, value)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", busy)
+    monkeypatch.setattr(target_module.time, "sleep", slept.append)
+    if failures < 3:
+        assert target.create("k", b"x")
+        assert len(slept) == failures
+    else:
+        with pytest.raises(TargetError):
+            target.create("k", b"x")
+        assert len(met) == 3
 
 
 def test_listings_are_not_remembered():

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import synth
 
-from sansfilm.archive import open_archive, verify
+from sansfilm.archive import open_archive
 from sansfilm.cli.main import main
 from sansfilm.convert import ingest
 from sansfilm.errors import SansfilmError, VolumeNotFoundError
 from sansfilm.options import Options, Storage
+from sansfilm.upkeep import verify
 
 SMALL = Options(storage=Storage(chunk=4, slab=2, smallest=4))
 
@@ -179,7 +180,9 @@ def test_damage_of_the_catalogue_is_told_by_whoever_reads_it(archive, tmp_path):
     shutil.copytree(archive, copy)
     (row, *_) = sorted((copy / "catalogue" / "volumes").iterdir())
     row.write_bytes(flip(row.read_bytes(), random.Random(1)))
-    with pytest.raises(SansfilmError, match=f"{row.name}: is damaged; remove it and run"):
+    with pytest.raises(
+        SansfilmError, match=f"{row.name}: is damaged: run .sansfilm index., or remove it"
+    ):
         open_archive(copy).rows()
     row.unlink()
     assert len(open_archive(copy).rows()) == 1

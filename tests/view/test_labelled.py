@@ -44,7 +44,7 @@ def test_nothing_of_the_voxels_is_read_before_they_are_asked_for(tmp_path, monke
     part = array.isel(z=slice(0, 2)).mean() + array.sel(z=array.z[1], method="nearest")
     repr(array)
     assert array.nbytes == 9 * 32 * 40 * 2
-    assert {key.rsplit("/", 1)[-1] for key in read} == {"zarr.json"}
+    assert {key.rsplit("/", 1)[-1] for key in read} <= {"zarr.json"}
     read.clear()
     part.compute()
     assert set(read) == {"0/c/0/0/0"}  # the first slab alone

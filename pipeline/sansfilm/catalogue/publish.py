@@ -1,7 +1,7 @@
 """Make published volumes, patients, other objects and problems findable in the catalogue."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -18,10 +18,10 @@ from sansfilm.catalogue.records import (
     volume_row,
 )
 from sansfilm.catalogue.segments import gather, read_volumes
-from sansfilm.model import Report, VolumePlan
+from sansfilm.model import Identity, Report, VolumePlan
 from sansfilm.objects import Objects
 
-Relatives = Callable[[VolumePlan], tuple[list[str], str | None]]
+Relatives = Callable[[str], tuple[list[str], str | None]]
 
 
 def publish(
@@ -37,14 +37,15 @@ def publish(
     Parameters
     ----------
     relatives : callable
-        Gives the volume_ids that a plan's volume supersedes, and the one that supersedes it.
+        Gives the volume_ids that a volume, named by its key, supersedes, and the one that
+        supersedes it.
     """
     rows = []
     for plan in plans:
         group, array = (
             json.loads(target.get(f"{plan.key}/{path}")) for path in ("zarr.json", "0/zarr.json")
         )
-        row = volume_row(plan.key, group, array, *relatives(plan))
+        row = volume_row(plan.key, group, array, *relatives(plan.key))
         table.put_rows(target, table.VOLUMES, [row])
         for identity in {frame.identity for frame in plan.present}:
             table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
@@ -64,18 +65,47 @@ def planned(target: Objects, plans: Sequence[VolumePlan]) -> list[dict[str, Any]
     return [planned_row(plan, target.join(plan.key)) for plan in plans]
 
 
-def current(target: Objects) -> pa.Table:
-    """Return the rows of all volumes that no newer one stands for, with their place and time."""
+def index_volume(
+    target: Objects,
+    volume: str,
+    documents: tuple[Mapping[str, Any], Mapping[str, Any]],
+    relatives: tuple[list[str], str | None],
+    identities: Iterable[Identity],
+) -> set[str]:
+    """Write the rows of a stored volume anew, from what it says itself; return their keys.
+
+    Parameters
+    ----------
+    documents
+        Contents of its ``zarr.json`` and of that of its level 0.
+    relatives
+        The volume_ids that it supersedes, and the one that supersedes it.
+    identities
+        Who its headers name.
+    """
+    row = volume_row(volume, *documents, *relatives)
+    patients = [patient_row(row["patient_key"], identity) for identity in set(identities)]
+    rows = [(table.VOLUMES, row), *((table.PATIENTS, patient) for patient in patients)]
+    return {table.put_rows(target, name, [found], anew=True) for name, found in rows}
+
+
+def history(target: Objects) -> pa.Table:
+    """Return the rows of all volumes, with their place and time.
+
+    ``superseded_by`` names the volume that stands for it now, if there is one.
+    """
     rows = read_volumes(target)
     written = [_written(target, key) for key in rows["key"].to_pylist()]
-    known = rows.select(["volume_id", "supersedes", "superseded_by"]).to_pylist()
     # without its record a volume does not exist
-    there = [row for row, time in zip(known, written, strict=True) if time is not None]
-    names = {row["volume_id"] for row in table.newest(there)}
+    there = pa.array([time is not None for time in written], pa.bool_())
     uris = [target.join(key) for key in rows["key"].to_pylist()]
     for name, values in (("uri", uris), ("committed_at", written)):
         rows = rows.append_column(name, pa.array(values, pa.string()))
-    return rows.filter(pa.array([row["volume_id"] in names for row in known], pa.bool_()))
+    rows = rows.filter(there)
+    known = rows.select(["volume_id", "supersedes", "superseded_by"]).to_pylist()
+    later = [row["superseded_by"] for row in table.superseded(known)]
+    at = rows.schema.get_field_index("superseded_by")
+    return rows.set_column(at, "superseded_by", pa.array(later, pa.string()))
 
 
 def objects(target: Objects) -> pa.Table:

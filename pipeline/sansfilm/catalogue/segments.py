@@ -35,6 +35,13 @@ def gather(target: Objects) -> None:
         table.put_rows(target, table.SEGMENTS, rows.to_pylist())
 
 
+def gather_anew(target: Objects) -> None:
+    """Remove all segments and make them again: volumes' own files count, and have changed."""
+    for key in target.find(table.SEGMENTS):
+        target.delete(key)
+    gather(target)
+
+
 def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
     """Return the rows that segments hold, each once, and the files of the other volumes.
 

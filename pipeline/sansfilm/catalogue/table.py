@@ -59,18 +59,25 @@ SCHEMAS = {
 }  # fmt: skip
 
 
-def put_rows(target: Objects, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the row of a volume or a patient, or rows that go together, unless they are there.
+def put_rows(
+    target: Objects, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False
+) -> str:
+    """Write the row of a volume or a patient, or rows that go together; return the file's key.
 
-    Another spelling of a patient's name is another file; no rows are no file.
+    Another spelling of a patient's name is another file; no rows are no file. What is there
+    already stays, unless it is to be written `anew`.
     """
-    if rows and not target.exists(key := f"{table}/{_name(table, rows)}.parquet"):
+    if not rows:
+        return ""
+    key = f"{table}/{_name(table, rows)}.parquet"
+    if anew or not target.exists(key):
         data = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table])
         sink = io.BytesIO()
         with pq.ParquetWriter(sink, data.schema, compression="zstd") as writer:
             writer.write_table(data)
             writer.add_key_value_metadata({_SEAL: _BLANK})
         target.put(key, _sealed(sink.getvalue()))
+    return key
 
 
 def is_named_after(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -86,13 +93,18 @@ def _name(table: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{rows[0]['patient_key']}-{digest[:8]}" if table == PATIENTS else digest[:32]
 
 
-def newest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out the volumes that newer or fuller ones among them stand for."""
+def superseded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of each volume which of the others stands for it; of a newer or fuller one, either says.
+
+    A row was written when its volume was, and cannot know of later ones.
+    """
     here = {row["volume_id"] for row in rows}
-    hidden = {volume_id for row in rows for volume_id in row["supersedes"]}
+    later = {volume_id: row["volume_id"] for row in rows for volume_id in row["supersedes"]}
     return [
-        row for row in rows if row["superseded_by"] not in here and row["volume_id"] not in hidden
-    ]
+        row | {"superseded_by": row["superseded_by"] if row["superseded_by"] in here
+               else later.get(row["volume_id"])}
+        for row in rows
+    ]  # fmt: skip
 
 
 def read_rows(target: Objects, table: str) -> pa.Table:
@@ -117,7 +129,7 @@ def read_file(target: Objects, key: str) -> pa.Table:
     """
     data = target.get(key)
     if _sealed(data) != data:
-        raise IntegrityError(key, "is damaged; remove it and run the same ingest again")
+        raise IntegrityError(key, "is damaged: run `sansfilm index`, or remove it and ingest again")
     # With threads, Arrow aborts one in three processes that end soon after (apache/arrow #33975).
     return pq.read_table(
         pa.BufferReader(data), schema=SCHEMAS[key.rpartition("/")[0]], use_threads=False

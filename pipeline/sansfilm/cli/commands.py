@@ -3,6 +3,9 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sansfilm
@@ -28,6 +31,7 @@ def ingest(arguments: argparse.Namespace) -> int:
             arguments.source, arguments.archive, workers=workers,
             scheduler=arguments.scheduler, dry_run=arguments.dry_run,
             options=Options(device=arguments.device), progress=progress,
+            allow_unsafe_commit=arguments.allow_unsafe_commit,
         )  # fmt: skip
     if arguments.json:
         print(json.dumps(to_json(report), indent=1))
@@ -40,9 +44,10 @@ def ls(arguments: argparse.Namespace) -> int:
     """List the volumes of an archive, one line each."""
     from sansfilm.cli.text import volume_line
 
-    rows = sansfilm.open(arguments.archive).rows()
+    rows = sansfilm.open(arguments.archive).rows(history=arguments.all)
     for row in rows:
-        print(json.dumps(row) if arguments.json else volume_line(row))
+        later = f"  superseded by {row['superseded_by'][:8]}" if row["superseded_by"] else ""
+        print(json.dumps(row) if arguments.json else volume_line(row) + later)
     if not rows and not arguments.json:
         print("the archive holds no volume", file=sys.stderr)
     return 0
@@ -74,17 +79,49 @@ def show(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Read back every object of an archive and compare it with the commit records."""
-    damaged = 0
-    for volume, damages in sansfilm.verify(arguments.archive, arguments.series):
-        damaged += len(damages)
+    found = sansfilm.verify(
+        arguments.archive, arguments.series, quick=arguments.quick, repair=arguments.repair
+    )
+    return _print_findings(found, arguments, "ok")
+
+
+def index(arguments: argparse.Namespace) -> int:
+    """Write the catalogue anew from the volumes alone."""
+    return _print_findings(sansfilm.index(arguments.archive), arguments, "indexed")
+
+
+def _print_findings(
+    findings: Iterable[tuple[str, list[Any]]], arguments: argparse.Namespace, well: str
+) -> int:
+    from sansfilm.cli.text import damage_lines
+
+    damaged = False
+    for volume, damages in findings:
+        left = [damage for damage in damages if not damage.repaired]
+        damaged |= bool(left)
         if arguments.json:
-            found = [{"key": damage.key, "what": damage.what} for damage in damages]
+            found = [asdict(damage) for damage in damages]
             print(json.dumps({"volume": volume, "damages": found}))
             continue
-        print(f"{'damaged' if damages else 'ok':8} {volume}")
+        print(f"{'damaged' if left else 'repaired' if damages else well:8} {volume}")
         for damage in damages:
-            print(f"         {damage.key}: {damage.what}")
+            print(*damage_lines(damage), sep="\n")
     return 5 if damaged else 0
+
+
+def gc(arguments: argparse.Namespace) -> int:
+    """Delete what no commit record names and nobody has written to for a while."""
+    found = sansfilm.gc(
+        arguments.archive, older_than=parse_age(arguments.older_than), dry_run=arguments.dry_run
+    )
+    total = count = 0
+    for key, size in found:
+        count, total = count + 1, total + size
+        print(json.dumps({"key": key, "bytes": size}) if arguments.json else f"{size:>12} {key}")
+    if not arguments.json:
+        verb = "would be deleted" if arguments.dry_run else "deleted"
+        print(f"{count} objects, {total} bytes {verb}")
+    return 0
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -132,6 +169,21 @@ def parse_place(text: str) -> tuple[str, int]:
     if not axis or not place.isdecimal():
         raise OptionError(f"a place is AXIS=INDEX such as t=3, got {text!r}")
     return axis, int(place)
+
+
+def parse_age(text: str) -> timedelta:
+    """Return the time that 7d, 12h, 30m or 10s stand for.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    """
+    units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not (number.isascii() and number.isdecimal() and len(number) < 7):
+        raise OptionError(f"an age is a whole number of d, h, m or s such as 7d, got {text!r}")
+    return timedelta(**{units[unit]: int(number)})
 
 
 def save_figure(figure: Any, path: str) -> None:

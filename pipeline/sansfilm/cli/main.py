@@ -90,18 +90,31 @@ def build_parser() -> argparse.ArgumentParser:
     where = ingest.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="local processes; 1 is this one")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp:// or tls://")
+    ingest.add_argument("--allow-unsafe-commit", action="store_true",
+                        help="go on where storage ignores conditional writes")  # fmt: skip
     ingest.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto",
                         help="where to decode and reduce (default: auto)")  # fmt: skip
 
     listing = add("ls", commands.ls)
     info = add("info", commands.info)
     verify = add("verify", commands.verify)
+    garbage = add("gc", commands.gc)
+    index = add("index", commands.index)
     show = add("show", commands.show)
-    for sub in (listing, info, verify, show):
+    for sub in (listing, info, verify, garbage, index, show):
         sub.add_argument("archive", metavar="ARCHIVE", help="folder or URL of the archive")
     for sub in (info, show):
         sub.add_argument("series", metavar="SERIES", help="SeriesInstanceUID or volume_id")
     verify.add_argument("series", metavar="SERIES", nargs="?", help="only this series or volume")
+    listing.add_argument("--all", action="store_true",
+                         help="also volumes that a newer or fuller one stands for")  # fmt: skip
+    verify.add_argument("--quick", action="store_true",
+                        help="compare sizes only: bits that flipped are not found")  # fmt: skip
+    verify.add_argument("--repair", action="store_true",
+                        help="make damaged objects anew from unchanged sources")  # fmt: skip
+    garbage.add_argument("--older-than", metavar="AGE", default="7d",
+                         help="such as 7d, 12h or 30m (default: 7d)")  # fmt: skip
+    garbage.add_argument("--dry-run", action="store_true", help="list only, delete nothing")
     show.add_argument("-o", "--output", metavar="PICTURE.png", required=True)
     show.add_argument(
         "--window",
@@ -126,6 +139,6 @@ def build_parser() -> argparse.ArgumentParser:
         default="out/demo",
         help="where to put archive and picture (default: out/demo)",
     )
-    for sub in (ingest, listing, info, verify, doctor):
+    for sub in (ingest, listing, info, verify, garbage, index, doctor):
         sub.add_argument("--json", action="store_true", help="machine-readable output")
     return parser

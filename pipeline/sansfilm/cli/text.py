@@ -1,11 +1,12 @@
 """Reports, volumes and series in words for people."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sansfilm.errors import DESCRIPTIONS
 from sansfilm.model import Report
+from sansfilm.store.verify import Damage
 from sansfilm.view.axis_values import listing, shortened
 from sansfilm.view.volume import Volume
 
@@ -18,6 +19,20 @@ def volume_line(row: Mapping[str, Any]) -> str:
         f"{row['modality']:3} {row['verdict']:9} {shape:>14} {row['dtype']:7} {spacing:>16} mm  "
         f"{row['series_uid']}  {row['volume_id'][:8]}"
     )
+
+
+def damage_lines(damage: Damage) -> Iterator[str]:
+    """Yield the lines that `verify` prints of a damaged object: what it is, and what it hits."""
+    yield f"         {damage.key}: {'repaired; it was: ' * damage.repaired}{damage.what}"
+    hit = []
+    if damage.shard is not None:
+        hit.append(f"level {damage.level}, shard {', '.join(map(str, damage.shard))}")
+    if damage.frames:
+        uids = list(dict.fromkeys(uid for uid, _ in damage.frames))
+        named = ", ".join(uids[:3]) + (f" and {len(uids) - 3} more" if len(uids) > 3 else "")
+        hit.append(f"{len(damage.frames)} frames of instances {named}")
+    if hit:
+        yield f"           {'; '.join(hit)}"
 
 
 def print_report(report: Report) -> None:

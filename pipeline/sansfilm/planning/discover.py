@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from sansfilm.errors import OptionError, Problem, ProblemCode, SourceNotFoundError
 from sansfilm.model import FileRef
 from sansfilm.planning.source import local_path, local_uri, remote_errors
+from sansfilm.remote import open_url
 
 
 def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], list[Problem]]:
@@ -100,12 +101,10 @@ def _unreadable(path: str, message: str) -> Problem:
 
 
 def _list_url(url: str) -> Iterator[FileRef | Problem]:
-    import fsspec
-
     before, after = _around(url)
     try:
         with remote_errors():
-            fs, path = fsspec.core.url_to_fs(url)
+            fs, path = open_url(url)
             found = fs.find(path, detail=True)
             known = found or fs.exists(path)
     except OSError as exc:
@@ -132,8 +131,6 @@ def _canonical(archive: str) -> str:
     path = local_path(archive) or (None if "://" in archive else os.path.abspath(archive))  # noqa: PTH100
     if path is not None:
         return local_uri(path).rstrip("/")
-    import fsspec
-
     with remote_errors():
-        fs, path = fsspec.core.url_to_fs(archive)
+        fs, path = open_url(archive)
         return str(fs.unstrip_protocol(path)).rstrip("/")

@@ -52,7 +52,7 @@ def read_frames(file: FileRef, budgets: Budgets) -> list[Frame] | Document | Pro
     """
     known = _Known()
     try:
-        with Source(file.uri) as source:
+        with Source(file.uri, file.size) as source:
             return _interpret(file, source, budgets, known)
     except BadInstanceError as exc:
         code, message = exc.code, exc.message

@@ -34,14 +34,15 @@ def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
     """
     where = frame.pixels
     try:
-        with Source(frame.uri) as source:
+        # What is read whole is compared by its digest, so that its size need not be asked for.
+        with Source(frame.uri, frame.size if outside else None) as source:
             if (source.size, source.modified_ns) != (frame.size, frame.modified_ns):
-                raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
-            if outside and frame.modified_ns is None and source.sha256() != frame.sha256:
-                # objects have no date that tells; each is read whole once, with its header
                 raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
             if outside and source.size <= WHOLE:
                 source.head(source.size)
+            if outside and frame.modified_ns is None and source.sha256() != frame.sha256:
+                # objects have no date that tells; each is read whole once, with its header
+                raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
             read, prefix = source.read, b""
             if where.prefix:
                 prefix, data = _inflate(source, frame)

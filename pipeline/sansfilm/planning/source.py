@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from sansfilm.remote import open_url
+
 BLOCK = 4 * 2**20
 
 
@@ -39,13 +41,19 @@ def remote_errors() -> Iterator[None]:
 class Source:
     """One opened file; a context manager.
 
+    Parameters
+    ----------
+    uri : str
+    size : int, optional
+        As a listing has it: saves asking object storage again. Files of this machine are asked.
+
     Raises
     ------
     OSError
         From opening or reading; also if the file turns out shorter than it was when opened.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, size: int | None = None) -> None:
         path = local_path(uri)
         self.modified_ns: int | None = None
         self._fd = -1
@@ -59,11 +67,9 @@ class Source:
             stat = os.fstat(self._fd)
             self.size, self.modified_ns = stat.st_size, stat.st_mtime_ns
             return
-        import fsspec
-
         with remote_errors():
-            self._fs, self._path = fsspec.core.url_to_fs(uri)
-            self.size = int(self._fs.size(self._path))
+            self._fs, self._path = open_url(uri)
+            self.size = int(size or self._fs.size(self._path))  # 0 if a listing does not know
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +103,10 @@ class Source:
             return b""
         if self._fd < 0:
             with remote_errors():
-                data = bytes(self._fs.cat_file(self._path, start=offset, end=offset + length))
+                # All of it is asked for without a range, so that growth since the listing shows.
+                whole = length == self.size
+                part = {} if whole else {"start": offset, "end": offset + length}
+                data = bytes(self._fs.cat_file(self._path, **part))
         else:
             data = os.pread(self._fd, length, offset)
             while 0 < len(data) < length:  # a short read is not the end

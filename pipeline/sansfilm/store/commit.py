@@ -7,12 +7,12 @@ committed is when its record was written.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Self
 
-from sansfilm.errors import IntegrityError, TargetError
+from sansfilm.errors import IntegrityError
 from sansfilm.model import StoredObject, VolumePlan
 from sansfilm.objects import Objects
 from sansfilm.options import Options
@@ -20,14 +20,6 @@ from sansfilm.store.ome import FORMAT
 
 RECORD = "_commit.json"
 _VERSIONS = ("sansfilm", "imagecodecs", "numpy", "pyarrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """One object that is not what was committed: its key below the archive, and what is wrong."""
-
-    key: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +87,7 @@ def read_commit(target: Objects, volume: str) -> dict[str, Any]:
     return record
 
 
-def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]:
+def relatives(target: Objects, volume: str) -> tuple[list[str], str | None]:
     """Compare a published volume with the others of its series that share instances with it.
 
     A volume stands for another if it holds all frames of it; of two with the same frames, other
@@ -110,8 +102,8 @@ def relatives(target: Objects, plan: VolumePlan) -> tuple[list[str], str | None]
     superseded_by : str or None
         volume_id of one that stands for this one.
     """
-    volumes = published(target, plan.series_uid)
-    mine = next(volume for volume in volumes if volume.volume_id == plan.volume_id)
+    volumes = published(target, volume.split("/")[1])
+    mine = next(each for each in volumes if each.key == volume)
     supersedes = [other.volume_id for other in volumes if mine.stands_for(other)]
     superseded_by = [other.volume_id for other in volumes if other.stands_for(mine)]
     return supersedes, superseded_by[-1] if superseded_by else None
@@ -137,38 +129,6 @@ def published(target: Objects, series_uid: str) -> list[Published]:
         written = target.modified(f"{key}/{RECORD}")
         found.append(Published(key, record["volume_id"], frames, written, digests))
     return found
-
-
-def verify_volume(target: Objects, volume: str) -> Iterator[Damage]:
-    """Read back every object of a volume and compare it with the record.
-
-    Raises
-    ------
-    TargetError
-        If the archive cannot be read at all.
-    """
-    try:
-        record = read_commit(target, volume)
-    except FileNotFoundError:
-        yield Damage(f"{volume}/{RECORD}", "missing")
-        return
-    except IntegrityError as exc:
-        yield Damage(f"{volume}/{RECORD}", str(exc.args[-1]))
-        return
-    for stored in record["objects"]:
-        key = f"{volume}/{stored['key']}"
-        try:
-            data = target.get(key)
-        except FileNotFoundError:
-            yield Damage(key, "missing")
-            continue
-        except TargetError as exc:
-            yield Damage(key, f"cannot be read: {exc.args[-1]}")
-            continue
-        if len(data) != stored["size"]:
-            yield Damage(key, f"{len(data)} bytes, {stored['size']} were committed")
-        elif hashlib.sha256(data).hexdigest() != stored["sha256"]:
-            yield Damage(key, "other bytes than were committed")
 
 
 def find_volumes(target: Objects, series_uid: str | None = None) -> list[str]:

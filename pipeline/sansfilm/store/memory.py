@@ -38,6 +38,10 @@ class MemoryTarget:
         end = None if length is None else offset + length
         return self.objects[key][offset:end]
 
+    def delete(self, key: str) -> None:
+        """See Objects.delete."""
+        self.objects.pop(key, None)
+
     def exists(self, key: str) -> bool:
         """See Objects.exists."""
         return key in self.objects

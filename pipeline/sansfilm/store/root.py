@@ -5,6 +5,7 @@ import json
 from sansfilm.errors import ArchiveNotFoundError, IntegrityError, OptionError, TargetError
 from sansfilm.objects import Objects
 from sansfilm.store.ome import FORMAT
+from sansfilm.store.target import UNSAFE
 
 MARK = "sansfilm.json"
 _CONTENT = json.dumps({"format": "sansfilm archive", "version": FORMAT}, indent=1).encode()
@@ -13,21 +14,29 @@ _CONTENT = json.dumps({"format": "sansfilm archive", "version": FORMAT}, indent=
 def create_archive(target: Objects) -> None:
     """Make an archive where there is none; an existing one is left as it is.
 
+    Then create its mark once more: storage that does not refuse this would let two ingests at once
+    publish one volume twice.
+
     Raises
     ------
     OptionError
         If the folder holds something else: images are never mixed with other files.
     TargetError
-        If it cannot be written, or is there in a format that this version does not read.
+        If it cannot be written, or is there in a format that this version does not read, or does
+        not refuse a second create.
     IntegrityError
         If its mark is damaged.
     """
-    if _is_archive(target):
-        return
-    if not target.is_empty():
-        message = f"{target.url} is not empty and not a sansfilm archive: name another folder"
-        raise OptionError(message)
-    target.create(MARK, _CONTENT)
+    new = not _is_archive(target)
+    if new:
+        if not target.is_empty():
+            message = f"{target.url} is not empty and not a sansfilm archive: name another folder"
+            raise OptionError(message)
+        target.create(MARK, _CONTENT)
+    if target.create(MARK, _CONTENT):
+        if new:
+            target.delete(MARK)
+        raise TargetError(target.url, UNSAFE)
 
 
 def check_archive(target: Objects) -> None:

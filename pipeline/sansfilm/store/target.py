@@ -8,19 +8,37 @@ import contextlib
 import errno
 import os
 import stat
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sansfilm.errors import OptionError, TargetError
+from sansfilm.remote import has_buckets, open_url
 
 _UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 """Opening a folder for writing fails where there are no unnamed files, as it should."""
 
+UNSAFE = (
+    "the storage knows no conditional writes (If-None-Match), so two ingests at once could publish "
+    "one volume twice: use storage that does, or make sure that only one ingest runs at a time "
+    "and go on with --allow-unsafe-commit"
+)
 
-def open_target(url: str) -> "LocalTarget | FsspecTarget":
+
+def open_target(
+    url: str, storage_options: Mapping[str, Any] | None = None, *, checks_first: bool = False
+) -> "LocalTarget | FsspecTarget":
     """Open an archive's root, or any folder in it.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        For the file system behind a URL; what is not given comes from the environment.
+    checks_first : bool, optional
+        Look before a create instead of relying on the server: two at once may both succeed.
 
     Raises
     ------
@@ -32,7 +50,9 @@ def open_target(url: str) -> "LocalTarget | FsspecTarget":
     if "://" not in url and "::" not in url:
         return LocalTarget(url)
     protocol, _, path = url.partition("://")
-    return LocalTarget(path) if protocol in ("file", "local") else FsspecTarget(url)
+    if protocol in ("file", "local"):
+        return LocalTarget(path)
+    return FsspecTarget(url, storage_options, checks_first=checks_first)
 
 
 @contextlib.contextmanager
@@ -71,7 +91,8 @@ class LocalTarget:
         """Write a whole object, replacing what was there in one step.
 
         An object that already has these bytes is left alone: a run that goes on after a kill
-        rewrites nothing, and leaves no temporary file when it is killed itself.
+        rewrites nothing, and leaves no temporary file when it is killed itself. Only its time
+        becomes now: a `gc` elsewhere must see that the volume is at work.
         """
         with _errors(self.join(key), "write"):
             try:
@@ -79,6 +100,8 @@ class LocalTarget:
             except FileExistsError:
                 path = Path(self.join(key))
                 if path.stat().st_size == len(data) and path.read_bytes() == data:
+                    with contextlib.suppress(PermissionError):  # the file of another user
+                        os.utime(path)
                     return
                 with _named(path, data) as temporary:
                     temporary.replace(path)
@@ -130,6 +153,19 @@ class LocalTarget:
             file.seek(offset)
             return file.read(-1 if length is None else length)
 
+    def delete(self, key: str) -> None:
+        """See Objects.delete; folders that become empty go too."""
+        path = Path(self.join(key))
+        with _errors(str(path), "delete"):
+            path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == Path(self.url):
+                break
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or somebody else was faster
+                break
+
     def exists(self, key: str) -> bool:
         """See Objects.exists."""
         with _errors(self.join(key), "read"):
@@ -173,17 +209,29 @@ class FsspecTarget:
     in common, so any that they raise is one of the storage.
     """
 
-    def __init__(self, url: str) -> None:
-        import fsspec
-
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        checks_first: bool = False,
+    ) -> None:
         self.url = url.rstrip("/")
+        self.storage_options = dict(storage_options or {})
+        self._checks_first = checks_first
         try:
-            self._fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._fs, path = open_url(url, storage_options)
         except (ValueError, ImportError) as exc:
             raise OptionError(f"cannot open {url}", str(exc)) from exc
         self._root = path.rstrip("/")
         if not self._root:
             raise OptionError(f"{url} names no folder: an archive needs one of its own")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the place anew in another process: a file system takes its retries not along."""
+        return partial(FsspecTarget, checks_first=self._checks_first), (
+            self.url, self.storage_options,
+        )  # fmt: skip
 
     def join(self, key: str) -> str:
         """See Objects.join."""
@@ -198,18 +246,31 @@ class FsspecTarget:
             self._write(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See Objects.create; conditional where the file system can do it."""
+        """See Objects.create; conditional where the file system can do it.
+
+        Whether a server heeds the condition is not known here: see `root.create_archive`.
+        """
         with _errors(self.join(key), "write", Exception):
-            if self.exists(key):
+            if self._checks_first and self.exists(key):
                 return False
-            try:
-                self._write(key, data, mode="create")
-            except (TypeError, NotImplementedError):
+            if self._checks_first:
                 self._write(key, data)
-            except OSError:  # some servers have words of their own for "somebody was faster"
-                if self.exists(key):
-                    return False
-                raise
+                return True
+            for wait_s in (0.5, 2.0, None):
+                try:
+                    self._write(key, data, mode="create")
+                    break
+                except (TypeError, NotImplementedError) as exc:
+                    raise OSError(UNSAFE) from exc
+                except OSError as exc:  # each server has its own words for "another was faster"
+                    if exc.errno == errno.ENOSYS:  # S3's "not implemented"
+                        raise OSError(UNSAFE) from exc
+                    if self.exists(key):
+                        return False
+                    # S3's for "another is at it and may still fail"
+                    if wait_s is None or "ConditionalRequestConflict" not in str(exc.__cause__):
+                        raise
+                    time.sleep(wait_s)
         return True
 
     def _write(self, key: str, data: bytes, **how: str) -> None:
@@ -217,6 +278,8 @@ class FsspecTarget:
         try:
             self._fs.pipe_file(path, data, **how)
         except FileNotFoundError:  # where folders are more than a part of the name
+            if has_buckets(self._fs):
+                raise
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, data, **how)
 
@@ -225,6 +288,11 @@ class FsspecTarget:
         end = None if length is None else offset + length
         with _errors(self.join(key), "read", Exception):
             return bytes(self._fs.cat_file(self._path(key), start=offset or None, end=end))
+
+    def delete(self, key: str) -> None:
+        """See Objects.delete."""
+        with _errors(self.join(key), "delete", Exception), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
 
     def exists(self, key: str) -> bool:
         """See Objects.exists."""

@@ -27,7 +27,7 @@ class Archive:
     target
         Where its objects are.
     volumes, problems, objects : callable
-        Read the catalogue's rows of current volumes, of problems, and of instances without pixels.
+        Read the catalogue's rows of all volumes, of problems, and of instances without pixels.
     """
 
     def __init__(self, target: Objects, volumes: Read, problems: Read, objects: Read) -> None:
@@ -39,9 +39,16 @@ class Archive:
         """Where the archive is."""
         return self._target.url
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one record per current volume, as ``ls --json`` prints them."""
-        return list(self._volumes().to_pylist())
+    def rows(self, *, history: bool = False) -> list[dict[str, Any]]:
+        """Return one record per current volume, as ``ls --json`` prints them.
+
+        With `history` also the volumes that a newer or fuller one stands for: ``superseded_by``.
+        """
+        return list((self._volumes() if history else self._current()).to_pylist())
+
+    def _current(self) -> pa.Table:
+        rows = self._volumes()
+        return rows.filter(rows["superseded_by"].is_null())
 
     @property
     def volumes(self) -> "pd.DataFrame":
@@ -49,7 +56,7 @@ class Archive:
 
         To be asked as any table: ``archive.volumes.query("verdict == 'gapped' and missing > 2")``.
         """
-        return _frame(self._volumes()).astype(dict.fromkeys(_LENGTHS, float))
+        return _frame(self._current()).astype(dict.fromkeys(_LENGTHS, float))
 
     def select(
         self,
@@ -78,7 +85,7 @@ class Archive:
         """
         named = {"modality": modality, "verdict": verdict, "body_part": body_part,
                  "patient_key": patient_key}  # fmt: skip
-        chosen = matching(self._volumes(), named, date)
+        chosen = matching(self._current(), named, date)
         return Archive(self._target, lambda: chosen, self._problems, self._objects)
 
     def sql(self, question: str) -> "pd.DataFrame":
@@ -94,7 +101,7 @@ class Archive:
         OptionError
             If DuckDB does not understand it.
         """
-        tables = {"volumes": self._volumes, "problems": self._problems, "objects": self._objects}
+        tables = {"volumes": self._current, "problems": self._problems, "objects": self._objects}
         return ask(question, tables)
 
     @property
@@ -119,7 +126,11 @@ class Archive:
         VolumeNotFoundError
             If there is none.
         """
-        keys = [row["key"] for row in self.rows() if name in (row["series_uid"], row["volume_id"])]
+        keys = [
+            row["key"]
+            for row in self.rows(history=True)
+            if name == row["volume_id"] or (name == row["series_uid"] and not row["superseded_by"])
+        ]
         if not keys:
             raise VolumeNotFoundError(
                 f"no series or volume {name} in {self.url}: see `sansfilm ls`"
@@ -142,10 +153,10 @@ class Archive:
         return found[0]
 
     def __iter__(self) -> Iterator[Volume]:
-        return (Volume(self._target, key) for key in self._volumes()["key"].to_pylist())
+        return (Volume(self._target, key) for key in self._current()["key"].to_pylist())
 
     def __len__(self) -> int:
-        return int(self._volumes().num_rows)
+        return int(self._current().num_rows)
 
     def __repr__(self) -> str:
         return f"<sansfilm.Archive {self.url}: {len(self)} volumes>"

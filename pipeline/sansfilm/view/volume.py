@@ -51,11 +51,11 @@ class Volume:
             raise VolumeNotFoundError(f"no committed volume at {target.join(key)}") from exc
         except (ValueError, KeyError, TypeError) as exc:
             raise self._damaged("_commit.json") from exc
-        attributes = json.loads(self._read("zarr.json"))["attributes"]
+        attributes = json.loads(self.read("zarr.json"))["attributes"]
         self.attributes: dict[str, Any] = attributes["sansfilm"]
         self.ome: dict[str, Any] = attributes["ome"]
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """Read an object that has no checksum of its own."""
         try:
             data = self._target.get(f"{self.key}/{name}")
@@ -72,9 +72,8 @@ class Volume:
     def _open(self, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
         from sansfilm.view.zarr_store import open_levels
 
-        for path in paths:
-            self._read(f"{path}/zarr.json")
-        return open_levels(self._target, self.key, paths)
+        documents = {name: self.read(name) for name in (f"{path}/zarr.json" for path in paths)}
+        return open_levels(self._target, self.key, paths, documents)
 
     @property
     def uri(self) -> str:
@@ -182,7 +181,7 @@ class Volume:
         import pandas as pd
 
         # Without threads for the same reason as the catalogue is read: see catalogue.table.
-        return pd.read_parquet(io.BytesIO(self._read("frames.parquet")), use_threads=False)
+        return pd.read_parquet(io.BytesIO(self.read("frames.parquet")), use_threads=False)
 
     def to_xarray(self, level: int = 0) -> "xr.DataArray":
         """Return a level as a lazy DataArray of modality values.

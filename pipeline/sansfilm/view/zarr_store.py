@@ -1,21 +1,30 @@
 """Zarr arrays of a volume, on the well-kept stores of zarr-python."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zarr
-from zarr.core.buffer import Buffer, cpu
-from zarr.storage import FsspecStore, LocalStore, MemoryStore
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype, cpu
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 from sansfilm.objects import Objects
+from sansfilm.remote import harden, options_for
 
 
-def open_levels(target: Objects, volume: str, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
+def open_levels(
+    target: Objects, volume: str, paths: Sequence[str], documents: Mapping[str, bytes]
+) -> "list[zarr.Array[Any]]":
     """Open the levels of a volume read-only.
 
     A chunk that is not there raises ChunkNotFoundError: it is damage, never air.
+
+    Parameters
+    ----------
+    documents : mapping
+        The ``zarr.json`` of each path, which need not be fetched again.
     """
-    store = _store(target, volume)
+    store = _Known(_store(target, volume), documents)
     return [
         zarr.open_array(
             store, path=path, mode="r", zarr_format=3, config={"read_missing_chunks": False}
@@ -24,7 +33,23 @@ def open_levels(target: Objects, volume: str, paths: Sequence[str]) -> "list[zar
     ]
 
 
-def _store(target: Objects, volume: str) -> Any:
+class _Known(WrapperStore[Store]):
+    """A store of which some objects are at hand."""
+
+    def __init__(self, store: Store, documents: Mapping[str, bytes] | None = None) -> None:
+        super().__init__(store)
+        self._documents = documents or {}
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return an object, or a part of it."""
+        if key in self._documents and byte_range is None:
+            return prototype.buffer.from_bytes(self._documents[key])
+        return await super().get(key, prototype, byte_range)
+
+
+def _store(target: Objects, volume: str) -> Store:
     where = target.join(volume)
     if where.startswith("memory:") and "://" not in where:
         objects: dict[str, Buffer] = {
@@ -34,4 +59,7 @@ def _store(target: Objects, volume: str) -> Any:
         return MemoryStore(objects, read_only=True)
     if "://" not in where:
         return LocalStore(where, read_only=True)
-    return FsspecStore.from_url(where, read_only=True)
+    options = options_for(where, getattr(target, "storage_options", None))
+    store = FsspecStore.from_url(where, storage_options=options, read_only=True)
+    harden(store.fs)
+    return store

@@ -1,0 +1,62 @@
+"""File systems behind URLs: the one place where fsspec comes in, with its options made safe.
+
+Credentials and endpoints come from the environment, as every S3 client reads it (AWS_PROFILE,
+AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...), from fsspec's own configuration, or from options that
+are given.
+"""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+_S3 = {
+    # With more than one, s3fs asks for the size before each read: twice the requests.
+    "max_concurrency": 1,
+    "use_listings_cache": False,
+    "config_kwargs": {
+        # Standard mode waits longer after each failure, by a random part, up to 20 s.
+        "retries": {"mode": "standard", "max_attempts": 8},
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "max_pool_connections": 32,
+    },
+}
+RETRIES = 10
+"""How often s3fs itself tries again, after what botocore does not: bodies cut short, say."""
+
+
+def options_for(url: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options that a URL is opened with: those that are given win."""
+    named = set(re.findall(r"(?:^|::)(s3a?)://", url))
+    # Copies: botocore writes into what it is given.
+    return {protocol: deepcopy(_S3) for protocol in sorted(named)} | deepcopy(dict(given or {}))
+
+
+def open_url(url: str, given: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it.
+
+    Raises
+    ------
+    ValueError, ImportError
+        If the protocol is unknown or its package is not installed.
+    """
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(
+        url, **({"use_listings_cache": False} | options_for(url, given))
+    )
+    harden(fs)
+    return fs, path
+
+
+def harden(fs: Any) -> None:
+    """Let a file system that can try again do so more often."""
+    if isinstance(getattr(fs, "retries", None), int):
+        fs.retries = max(fs.retries, RETRIES)
+
+
+def has_buckets(fs: Any) -> bool:
+    """Tell whether it keeps objects in buckets, which exist or do not: nobody makes one by typo."""
+    protocol = fs.protocol if isinstance(fs.protocol, tuple | list) else (fs.protocol,)
+    return "s3" in protocol
