@@ -145,8 +145,9 @@ def convert(
         for outcome in runner.run(partial(write_slab, target, runner.map), slabs):
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
             if results is not None:
-                finish_volume(target, todo[outcome.task.volume], results, options, ledger)
-        return [plan for plan in plans if is_committed(target, plan.key)]
+                plan = todo.pop(outcome.task.volume)
+                finish_volume(target, plan, results, options, ledger)
+        return [plan for plan in plans if plan.key not in todo]
 
 
 def read_headers(

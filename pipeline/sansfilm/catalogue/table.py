@@ -70,13 +70,13 @@ def put_rows(
     if not rows:
         return ""
     key = f"{table}/{_name(table, rows)}.parquet"
-    if anew or not target.exists(key):
-        data = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table])
-        sink = io.BytesIO()
-        with pq.ParquetWriter(sink, data.schema, compression="zstd") as writer:
-            writer.write_table(data)
-            writer.add_key_value_metadata({_SEAL: _BLANK})
-        target.put(key, _sealed(sink.getvalue()))
+    data = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table])
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, data.schema, compression="zstd") as writer:
+        writer.write_table(data)
+        writer.add_key_value_metadata({_SEAL: _BLANK})
+    write = target.put if anew else target.create
+    write(key, _sealed(sink.getvalue()))
     return key
 
 

@@ -263,12 +263,13 @@ class FsspecTarget:
                 except (TypeError, NotImplementedError) as exc:
                     raise OSError(UNSAFE) from exc
                 except OSError as exc:  # each server has its own words for "another was faster"
+                    said = str(exc.__cause__)
                     if exc.errno == errno.ENOSYS:  # S3's "not implemented"
                         raise OSError(UNSAFE) from exc
-                    if self.exists(key):
+                    if "(PreconditionFailed)" in said or self.exists(key):
                         return False
                     # S3's for "another is at it and may still fail"
-                    if wait_s is None or "ConditionalRequestConflict" not in str(exc.__cause__):
+                    if wait_s is None or "ConditionalRequestConflict" not in said:
                         raise
                     time.sleep(wait_s)
         return True
@@ -298,6 +299,10 @@ class FsspecTarget:
         """See Objects.exists."""
         with _errors(self.join(key), "read", Exception):
             try:
+                if has_buckets(self._fs):  # its `info` lists what is below a key that is not there
+                    bucket, name, _ = self._fs.split_path(self._path(key))
+                    self._fs.call_s3("head_object", Bucket=bucket, Key=name)
+                    return True
                 return bool(self._fs.info(self._path(key))["type"] == "file")
             except FileNotFoundError:
                 return False
