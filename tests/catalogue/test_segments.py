@@ -111,9 +111,11 @@ def test_a_damaged_segment_is_told(target):
     data = bytearray(target.objects[segment])
     data[len(data) // 2] ^= 1
     target.put(segment, bytes(data))
-    with pytest.raises(IntegrityError, match=r"segments/.*is damaged; remove it and run the same"):
+    with pytest.raises(IntegrityError, match=r"segments/.*is damaged: run `sansfilm index`"):
         segments.read_volumes(target)
     assert (segment, "damaged") in list(check(target, []))
+    segments.gather_anew(target)
+    assert segments.read_volumes(target).num_rows == 100
 
 
 def test_a_segment_that_says_other_than_the_volumes_is_told(target):
