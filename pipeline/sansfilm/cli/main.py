@@ -22,6 +22,7 @@ CLEAN, FAILED, USAGE, PROBLEMS, STORAGE, INTEGRITY, INTERRUPTED = 0, 1, 2, 3, 4,
 _EPILOG = """\
 exit codes: 0 clean, 1 failed, 2 wrong call, 3 done with problems, 4 storage or network,
 5 integrity, 130 interrupted. Results on stdout, progress on stderr. Not for clinical use."""
+_VERSION = version("sansfilm")
 
 
 def run() -> NoReturn:
@@ -73,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sansfilm", description="DICOM archives to multi-resolution OME-Zarr volumes.",
         epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"sansfilm {version('sansfilm')}")
+    parser.add_argument("--version", action="version", version=f"sansfilm {_VERSION}")
     parser.add_argument("--debug", action="store_true", help="log everything to stderr")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
