@@ -82,6 +82,21 @@ def test_overlapping_segments_have_an_axis(tmp_path, organization):
     np.testing.assert_array_equal(volume.array[:, 0], expected)
 
 
+def test_tiles_of_segments_that_meet_askew_have_an_axis(tmp_path):
+    """One segment's tiles lie 5 rows lower: no tile is compared with its like, yet they overlap."""
+    pixels = masks(2, overlap=True)
+    path = draw(tmp_path, pixels, SegmentationTypeValues.BINARY, "TILED_SPARSE")
+    ds = pydicom.dcmread(path)
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2:
+            group.PlanePositionSlideSequence[0].RowPositionInTotalImagePixelMatrix += 5
+    ds.save_as(path)
+    (volume,) = sansfilm.read(path)
+    assert volume.axes == ("segment", "z", "y", "x")
+    np.testing.assert_array_equal(volume.array[0, 0], pixels[..., 0])
+    np.testing.assert_array_equal(volume.array[1, 0, 5:], 2 * pixels[:-5, :, 1])
+
+
 def test_fractions(tmp_path):
     pixels = masks(2) * 0.5
     path = draw(tmp_path, pixels, SegmentationTypeValues.FRACTIONAL, "TILED_SPARSE")

@@ -3,7 +3,6 @@
 import io
 import random
 import warnings
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -18,8 +17,6 @@ from slides import ORIENTATION, ORIGIN, SPACING, slide
 import sansfilm
 from sansfilm.cli.main import main
 from sansfilm.errors import ProblemCode
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "wsi"
 
 
 @pytest.fixture
@@ -90,6 +87,18 @@ def test_axes_and_their_values(tmp_path, read):
     assert volume.spacing_mm[1] == pytest.approx(0.002)
     (picture,) = volume.show(optical_path=1, z=1).axes
     assert picture.images
+
+
+def test_planes_at_unknown_distances_have_no_place(tmp_path, read):
+    def edit(ds, _):
+        del ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+
+    slide(tmp_path, samples=1, planes=3, edit=edit)
+    (volume,), _ = read(tmp_path)
+    assert volume.spacing_mm[0] is None
+    assert volume.attributes["slide"]["affine_slide"] is None
+    z = volume.attributes["axes_values"]["z"]
+    assert (z["values"], z["unit"]) == ([0, 1, 2], "")
 
 
 def test_colour_paths_are_volumes(tmp_path, read):
@@ -361,12 +370,11 @@ def test_store_passes_the_validators(tmp_path):
         validate_zarr_store(volume.uri)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
-def test_real_slide(read):
+def test_real_slide(read, shared_data):
     """Each level is what Pillow decodes of its tiles, laid side by side."""
     from PIL import Image
 
-    folder = SHARED / "cmu-1-small-region"
+    folder = shared_data / "wsi" / "cmu-1-small-region"
     (volume,), report = read(folder)
     assert report.frames == {"found": 52, "stored": 52, "in_problems": 0}
     files = [pydicom.dcmread(path) for path in folder.glob("*.dcm")]

@@ -148,18 +148,22 @@ def _overlap(level: Sequence[Frame]) -> bool:
     rows, columns = level[0].spec.rows, level[0].spec.columns
     if any((frame.spec.rows, frame.spec.columns) != (rows, columns) for frame in level):
         return True
-    cells: dict[tuple[Hashable, ...], list[Tile]] = defaultdict(list)
-    for tile in map(_tile, level):
+    tiles = [_tile(frame) for frame in level]
+    return _meet([(tile.path, tile.plane, tile.row, tile.column) for tile in tiles], rows, columns)
+
+
+def _meet(places: Iterable[tuple[str, float, int, int]], rows: int, columns: int) -> bool:
+    """Tell whether two tiles of one size, path and plane have a pixel in common."""
+    cells: dict[tuple[Hashable, ...], list[tuple[int, int]]] = defaultdict(list)
+    for path, plane, row, column in places:
         # a tile of the same size that overlaps this one starts in its cell or in one beside it
-        place = tile.row // rows, tile.column // columns
+        place = row // rows, column // columns
         for down in (-1, 0, 1):
             for across in (-1, 0, 1):
-                near = cells.get((tile.path, tile.plane, place[0] + down, place[1] + across), ())
-                for other in near:
-                    apart = abs(other.row - tile.row), abs(other.column - tile.column)
-                    if apart[0] < rows and apart[1] < columns:
-                        return True
-        cells[tile.path, tile.plane, *place].append(tile)
+                near = cells.get((path, plane, place[0] + down, place[1] + across), ())
+                if any(abs(y - row) < rows and abs(x - column) < columns for y, x in near):
+                    return True
+        cells[path, plane, *place].append((row, column))
     return False
 
 
@@ -212,7 +216,10 @@ def _plan(levels: Sequence[Sequence[Frame]], options: Options, drawn: Drawn | No
 def _several(level: Sequence[Frame], about: Segmentation, drawn: Drawn | None) -> bool:
     """Tell whether segments need an axis of their own: fractions, and what overlaps."""
     cells = [(tile.plane, tile.row, tile.column) for tile in map(_tile, level)]
-    return about.kind == "FRACTIONAL" or segments_overlap(level, cells, drawn)
+    spec = level[0].spec
+    # tiles of two segments that share some pixels only cannot be compared pixel by pixel
+    askew = _meet([("", *cell) for cell in set(cells)], spec.rows, spec.columns)
+    return about.kind == "FRACTIONAL" or askew or segments_overlap(level, cells, drawn)
 
 
 def _values(slide: Slide, spacing_z: float | None) -> dict[str, Any]:
@@ -225,7 +232,8 @@ def _values(slide: Slide, spacing_z: float | None) -> dict[str, Any]:
         keywords = ["OpticalPathIdentifier"]
         values[slide.lead] = {"values": list(slide.paths), "unit": "", "keywords": keywords}
     if len(slide.planes) > 1 and spacing_z is None:
-        values["z"] = {"values": list(slide.planes), "unit": "mm"}
+        unit = "" if slide.planes == tuple(range(len(slide.planes))) else "mm"  # only their order
+        values["z"] = {"values": list(slide.planes), "unit": unit}
     return values
 
 
@@ -245,9 +253,14 @@ def _plane_spacing(planes: Sequence[float], matrix: PixelMatrix, first: Frame) -
 
 
 def _affine(first: Frame, planes: Sequence[float], spacing_z: float | None) -> Matrix | None:
-    """Map (z, y, x, 1) to millimetres in the slide coordinate system (PS3.3 C.8.12.2.1.1)."""
+    """Map (z, y, x, 1) to millimetres in the slide coordinate system (PS3.3 C.8.12.2.1.1).
+
+    None if origin, orientation or spacing are not told, or focal planes are not evenly spaced.
+    """
     matrix, spacing = _tile(first).matrix, first.pixel_spacing
     if matrix.origin is None or matrix.orientation is None or spacing is None:
+        return None
+    if len(planes) > 1 and spacing_z is None:
         return None
     row, column = (np.array(matrix.orientation[at : at + 3]) for at in (0, 3))
     affine = np.eye(4)
