@@ -18,10 +18,8 @@ from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode.guarded import decode_frames, decode_one
-from sansfilm.errors import DeviceError, OptionError, Problem
+from sansfilm.errors import DeviceError, OptionError
 from sansfilm.model import (
-    Document,
-    FileRef,
     Frame,
     Map,
     Report,
@@ -30,11 +28,12 @@ from sansfilm.model import (
     VolumePlan,
 )
 from sansfilm.objects import Objects
-from sansfilm.options import Budgets, Options
+from sansfilm.options import Options
 from sansfilm.planning.discover import discover
 from sansfilm.planning.grouping import plan_volumes
-from sansfilm.planning.headers import read_frames
-from sansfilm.planning.pixels import read_frame
+from sansfilm.planning.headers import read_files
+from sansfilm.planning.pixels import fetch_ahead, read_frame
+from sansfilm.planning.recent import RECENT
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
 from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
@@ -118,14 +117,13 @@ def convert(
     _check_device(options)
     _check_target(target, named)
     with ExitStack() as stack:
+        stack.callback(RECENT.clear)
         runner = stack.enter_context(choose_runner(0, **named))
         ledger.at_work(runner.dashboard)
         files = ledger.files(*discover(sources, target.url))
         if not dry_run:
             create_archive(target)
-        batches = runner.run(
-            partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
-        )
+        batches = runner.run(partial(read_files, options.budgets), batched(files, HEADERS_AT_ONCE))
         frames = ledger.frames(batches)
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         plans = ledger.plans(
@@ -148,13 +146,6 @@ def convert(
                 plan = todo.pop(outcome.task.volume)
                 finish_volume(target, plan, results, options, ledger)
         return [plan for plan in plans if plan.key not in todo]
-
-
-def read_headers(
-    budgets: Budgets, files: Iterable[FileRef]
-) -> list[list[Frame] | Document | Problem]:
-    """Read a batch of files up to their Pixel Data."""
-    return [read_frames(file, budgets) for file in files]
 
 
 def pixel_digest(options: Options, frame: Frame) -> str:
@@ -180,6 +171,7 @@ def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
 
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
+    fetch_ahead(frame for frame in plan.frames if frame is not None)
     slab = fill_slab(plan, read_frame, decode_frames, run)
     if not slab.whole:
         return SlabResult(plan.index, (), slab.frames)

@@ -43,11 +43,16 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """One file that may be an instance. `size` in bytes."""
+    """One file that may be an instance. `size` in bytes.
+
+    What tells one state of it from the next is `modified_ns` on this machine; on object storage
+    `version`, an ETag for example.
+    """
 
     uri: str
     size: int
     modified_ns: int | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class Frame:
 
     `number` counts from 1 to `of` within the instance; `pixels` says where this frame's codestream
     lies. `axes` and `extra` as in FrameFacts. `cut` is there where the codestream holds several
-    frames: the tiles of a mosaic.
+    frames: the tiles of a mosaic. `modified_ns` and `version` as in FileRef.
     """
 
     uri: str
@@ -181,6 +186,7 @@ class Frame:
     spacing_kind: str = "patient"
     voi_luts: tuple[VoiLut, ...] = ()
     cut: Cut | None = None
+    version: str = ""
 
     @property
     def picture(self) -> FrameSpec:

@@ -8,6 +8,7 @@ are given.
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 _S3 = {
@@ -22,6 +23,9 @@ _S3 = {
         "max_pool_connections": 32,
     },
 }
+_TAGS = ("ETag", "etag", "generation", "md5Hash", "CRC")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""How file systems name what changes with the contents, and when it changed."""
 RETRIES = 10
 """How often s3fs itself tries again, after what botocore does not: bodies cut short, say."""
 
@@ -48,6 +52,16 @@ def open_url(url: str, given: Mapping[str, Any] | None = None) -> tuple[Any, str
     )
     harden(fs)
     return fs, path
+
+
+def version_of(info: Mapping[str, Any]) -> str:
+    """Return what a listing says to tell one state of an object from the next; "" for nothing."""
+    if tag := next((info[name] for name in _TAGS if info.get(name)), None):
+        return str(tag)
+    time = next((info[name] for name in _TIMES if info.get(name)), "")
+    # One call of a file system may give a date where another gives seconds, with or without parts.
+    time = time.timestamp() if isinstance(time, datetime) else time
+    return str(int(time)) if isinstance(time, float) else str(time)
 
 
 def harden(fs: Any) -> None:

@@ -64,17 +64,7 @@ def test_requests_of_an_ingest_of_140_slices(bucket, tmp_path, counted, files, r
                  and "headers" not in name)  # fmt: skip
     record("140 slices from a disk", f"{len(requests)} requests, {shards} shards of all levels")
     assert shards == 3 * len(volume.levels)
-    assert len(requests) <= shards + 30  # far below slices + shards + 20
-
-    # From the server too: each file is read whole twice, to know its digest and to decode it.
-    files.put(str(made.folder), f"{bucket}/in", recursive=True)
-    with counted() as requests:
-        sansfilm.ingest(f"s3://{bucket}/in", f"s3://{bucket}/b")
-    sources = [path for _, path, _ in requests if path.startswith(f"/{bucket}/in/")]
-    told = f"{len(sources)} requests for sources, {len(requests)} in all"
-    record("140 slices from the server", told)
-    assert len(sources) == 2 * 140
-    assert len(requests) <= 2 * 140 + shards + 31
+    assert len(requests) <= shards + 30  # far below slices + shards + 20; from S3: test_s3_sources
 
 
 def test_requests_of_one_axial_slice(bucket, tmp_path, counted, record):

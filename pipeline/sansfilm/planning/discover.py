@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from sansfilm.errors import OptionError, Problem, ProblemCode, SourceNotFoundError
 from sansfilm.model import FileRef
 from sansfilm.planning.source import local_path, local_uri, remote_errors
-from sansfilm.remote import open_url
+from sansfilm.remote import open_url, version_of
 
 
 def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], list[Problem]]:
@@ -113,7 +113,7 @@ def _list_url(url: str) -> Iterator[FileRef | Problem]:
         raise SourceNotFoundError(f"source does not exist: {url}")
     for name, info in found.items():
         uri = f"{before}{fs.unstrip_protocol(name)}{after}"
-        yield FileRef(uri, int(info.get("size") or 0))
+        yield FileRef(uri, int(info.get("size") or 0), version=version_of(info))
 
 
 def _around(url: str) -> tuple[str, str]:

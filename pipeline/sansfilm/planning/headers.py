@@ -1,6 +1,9 @@
 """One file -> frames or a Problem: identity, pixel format, place, and where the codestream lies."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
@@ -16,13 +19,12 @@ from sansfilm.planning.identity import read_identity
 from sansfilm.planning.items import Item
 from sansfilm.planning.mosaics import read_mosaic
 from sansfilm.planning.pixel_format import read_format, read_level0_padding
+from sansfilm.planning.recent import RECENT
 from sansfilm.planning.segments import SEGMENTATIONS, label_format, read_segmentation
-from sansfilm.planning.source import Source
+from sansfilm.planning.source import AT_ONCE, WHOLE, Source, local_path
 from sansfilm.planning.tiles import read_tiles
 from sansfilm.planning.values import is_uid
 
-WHOLE = 16 * 2**20
-"""Files up to this size are read at once; of larger ones, a growing prefix."""
 _DERIVED = {
     "1.2.840.10008.5.1.4.1.1.66": "a height map, a registration or a surface",
 }
@@ -37,7 +39,19 @@ class _Known:
     series: str | None = None
 
 
-def read_frames(file: FileRef, budgets: Budgets) -> list[Frame] | Document | Problem:
+Found = list[Frame] | Document | Problem
+
+
+def read_files(budgets: Budgets, files: Sequence[FileRef]) -> list[Found]:
+    """Read files up to their Pixel Data, remote ones several at a time; see `read_frames`."""
+    read = partial(read_frames, budgets=budgets)
+    if all(local_path(file.uri) for file in files):
+        return [read(file) for file in files]
+    with ThreadPoolExecutor(AT_ONCE, "sansfilm-read") as pool:
+        return list(pool.map(read, files))
+
+
+def read_frames(file: FileRef, budgets: Budgets) -> Found:
     """Read one file up to its Pixel Data, and its digest.
 
     Returns
@@ -52,7 +66,7 @@ def read_frames(file: FileRef, budgets: Budgets) -> list[Frame] | Document | Pro
     """
     known = _Known()
     try:
-        with Source(file.uri, file.size) as source:
+        with Source(file.uri, file.size, file.version) as source:
             return _interpret(file, source, budgets, known)
     except BadInstanceError as exc:
         code, message = exc.code, exc.message
@@ -107,9 +121,11 @@ def _interpret(
         modality=values.code("Modality"), spec=spec, number=1, of=count,
         padding=read_level0_padding(values, spec), instance_number=values.integer("InstanceNumber"),
         lossy=read_lossy(values, syntax), identity=read_identity(values),
-        segmentation=segmentation, tile=tiles[0],
+        segmentation=segmentation, tile=tiles[0], version=file.version,
         **_of_frame(table, 0, facts[0], spec),
     )  # fmt: skip
+    if source.data:
+        RECENT.keep(base.uri, base.sha256, source.data)
     if mosaic:
         return mosaic.unpack(base)
     rest = (

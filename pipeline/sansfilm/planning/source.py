@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from sansfilm.remote import open_url
+from sansfilm.remote import open_url, version_of
 
 BLOCK = 4 * 2**20
+WHOLE = 16 * 2**20
+"""A remote file up to this size is fetched with one request; of larger ones, ranges as long."""
+AT_ONCE = 8
+"""Remote files that one task reads at a time: nearly all of such a read is waiting."""
+
+_CHANGED = "the file changed while it was read"
 
 
 def local_uri(path: str) -> str:
@@ -46,6 +52,10 @@ class Source:
     uri : str
     size : int, optional
         As a listing has it: saves asking object storage again. Files of this machine are asked.
+    version : str, optional
+        What the listing of object storage says of its state, for `changed`.
+    data : bytes, optional
+        The whole remote file, where it was read before: nothing is asked for then.
 
     Raises
     ------
@@ -53,12 +63,18 @@ class Source:
         From opening or reading; also if the file turns out shorter than it was when opened.
     """
 
-    def __init__(self, uri: str, size: int | None = None) -> None:
+    def __init__(
+        self, uri: str, size: int | None = None, version: str = "", data: bytes = b""
+    ) -> None:
         path = local_path(uri)
         self.modified_ns: int | None = None
+        self._version = version
         self._fd = -1
-        self._head = b""
+        self._head = data
         self._fs: Any = None
+        if data:
+            self.size = len(data)
+            return
         if path is not None:
             try:
                 self._fd = os.open(os.fsencode(path), os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -78,6 +94,24 @@ class Source:
         if self._fd >= 0:
             os.close(self._fd)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the file is of another machine, or behind a file system of fsspec."""
+        return self._fd < 0
+
+    @property
+    def data(self) -> bytes:
+        """The whole file, if it was read at once from elsewhere; else nothing."""
+        return self._head if self.remote and len(self._head) == self.size else b""
+
+    def changed(self) -> bool:
+        """Ask object storage whether the file is another one than it was when it was listed."""
+        with remote_errors():
+            info = self._fs.info(self._path)
+        version = version_of(info) if self._version else ""
+        size = self.size if info.get("size") is None else int(info["size"])
+        return (size, version) != (self.size, self._version)
+
     def head(self, length: int) -> bytes:
         """Return the first bytes of the file, and keep them: `read` and `sha256` use them too."""
         if len(self._head) < min(length, self.size):
@@ -93,8 +127,11 @@ class Source:
     def sha256(self) -> str:
         """Return the SHA-256 of the whole file."""
         digest = hashlib.sha256(self._head)
-        for offset in range(len(self._head), self.size, BLOCK):
-            digest.update(self._fetch(offset, BLOCK))
+        block = WHOLE if self.remote else BLOCK
+        for offset in range(len(self._head), self.size, block):
+            digest.update(self._fetch(offset, block))
+        if self.remote and len(self._head) < self.size and self.changed():
+            raise OSError(errno.EIO, _CHANGED)  # ranges show neither growth nor a new version
         return digest.hexdigest()
 
     def _fetch(self, offset: int, length: int) -> bytes:
@@ -115,5 +152,5 @@ class Source:
                     break
                 data += more
         if len(data) != length:
-            raise OSError(errno.EIO, "the file changed while it was read")
+            raise OSError(errno.EIO, _CHANGED)
         return data

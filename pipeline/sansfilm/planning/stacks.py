@@ -95,7 +95,7 @@ def _without_encoding(frame: Frame) -> Frame:
         photometric="RGB" if photometric == "YBR_RCT" else photometric,
     )  # fmt: skip
     return replace(
-        frame, spec=spec, uri="", size=0, modified_ns=None, sha256="",
+        frame, spec=spec, uri="", size=0, modified_ns=None, sha256="", version="",
         pixels=replace(frame.pixels, element_offset=0, element_end=0, total=0, prefix=0,
                        offset=0, length=0, bits=0, shift=0),
     )  # fmt: skip
