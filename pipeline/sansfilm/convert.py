@@ -98,10 +98,13 @@ def ingest(
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
     named = {"client": client, "workers": workers, "scheduler": scheduler}
-    plans = convert(listed(sources), target, options or Options(), ledger, named, dry_run=dry_run)
+    fresh: dict[str, bytes] = {}
+    plans = convert(
+        listed(sources), target, options or Options(), ledger, named, fresh, dry_run=dry_run
+    )
     if dry_run:
         return ledger.close(planned(target, plans))
-    return ledger.close(publish(target, plans, ledger.report, partial(relatives, target)))
+    return ledger.close(publish(target, plans, ledger.report, partial(relatives, target), fresh))
 
 
 def convert(
@@ -110,26 +113,31 @@ def convert(
     options: Options,
     ledger: Ledger,
     named: dict[str, Any],
+    fresh: dict[str, bytes] | None = None,
     *,
     dry_run: bool = False,
 ) -> list[VolumePlan]:
-    """Run all stages up to the commit; return the plans of the volumes that are now published."""
+    """Run all stages up to the commit; return the plans of the volumes that are now published.
+
+    Into `fresh` go documents of those that this run has made: see `put_metadata`.
+    """
     _check_device(options)
     _check_target(target, named)
+    fresh = {} if fresh is None else fresh
     with ExitStack() as stack:
         stack.callback(RECENT.clear)
         runner = stack.enter_context(choose_runner(0, **named))
         ledger.at_work(runner.dashboard)
         files = ledger.files(*discover(sources, target.url))
-        if not dry_run:
-            create_archive(target)
+        new = not dry_run and create_archive(target)
         batches = runner.run(partial(read_files, options.budgets), batched(files, HEADERS_AT_ONCE))
         frames = ledger.frames(batches)
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         plans = ledger.plans(
             *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
         )
-        todo = {plan.key: plan for plan in plans if not is_committed(target, plan.key)}
+        todo = {plan.key: plan for plan in plans
+                if new or not is_committed(target, plan.key)}  # fmt: skip
         there = [plan for plan in plans if plan.key not in todo]
         if dry_run:
             ledger.start([], len(plans), there, planned=list(todo.values()))
@@ -144,7 +152,7 @@ def convert(
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
             if results is not None:
                 plan = todo.pop(outcome.task.volume)
-                finish_volume(target, plan, results, options, ledger)
+                finish_volume(target, plan, results, options, ledger, fresh)
         return [plan for plan in plans if plan.key not in todo]
 
 
@@ -188,11 +196,12 @@ def finish_volume(
     results: Sequence[SlabResult],
     options: Options,
     ledger: Ledger,
+    fresh: dict[str, bytes],
 ) -> None:
     """Write the metadata of a volume whose slabs are all stored, and publish it."""
     slabs = list(plan_slabs(plan, options))
     objects = [stored for result in results for stored in result.objects]
-    objects += put_metadata(target, plan, slabs, results)
+    objects += put_metadata(target, plan, slabs, results, fresh)
     commit_volume(target, plan, objects, options)
     ledger.stored(plan, sum(stored.size for stored in objects))
 

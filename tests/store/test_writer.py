@@ -72,7 +72,9 @@ def test_the_volume_is_its_slabs_and_the_headers_are_where_the_table_says(plans,
     target = LocalTarget(str(tmp_path / "a"))
     for slab in slabs:
         put_slab(target, slab, blocks_of(slab, slab.index), headers_of(slab))
-    stored = put_metadata(target, plan, slabs, results_of(slabs))
+    stored = put_metadata(target, plan, slabs, results_of(slabs), fresh := {})
+    assert fresh == {f"{plan.key}/{name}": target.get(f"{plan.key}/{name}")
+                     for name in ("zarr.json", "0/zarr.json")}  # fmt: skip
     assert {item.key for item in stored} == {
         "zarr.json", "dicom/zarr.json", "dicom/headers/zarr.json", "frames.parquet",
         *(f"{level.path}/zarr.json" for level in slabs[0].levels),
@@ -105,7 +107,7 @@ def test_headers_may_be_longer_than_a_chunk(tmp_path, plan_of):
     target = LocalTarget(str(tmp_path / "a"))
     (slab,) = slabs
     put_slab(target, slab, blocks_of(slab), headers_of(slab))
-    put_metadata(target, plan, slabs, results_of(slabs))
+    put_metadata(target, plan, slabs, results_of(slabs), {})
     assert len(target.find(f"{plan.key}/dicom/headers/c")) == 2
     headers = zarr.open_array(f"{target.join(plan.key)}/dicom/headers", mode="r")[:]
     assert headers.tobytes() == b"".join(headers_of(slab))

@@ -25,7 +25,11 @@ Relatives = Callable[[str], tuple[list[str], str | None]]
 
 
 def publish(
-    target: Objects, plans: Sequence[VolumePlan], report: Report, relatives: Relatives
+    target: Objects,
+    plans: Sequence[VolumePlan],
+    report: Report,
+    relatives: Relatives,
+    fresh: Mapping[str, bytes],
 ) -> list[dict[str, Any]]:
     """Write the rows of volumes that are committed; return them as ``ls --json`` prints them.
 
@@ -39,12 +43,13 @@ def publish(
     relatives : callable
         Gives the volume_ids that a volume, named by its key, supersedes, and the one that
         supersedes it.
+    fresh : mapping
+        Objects that were written a moment ago, by key: they are not read.
     """
     rows = []
     for plan in plans:
-        group, array = (
-            json.loads(target.get(f"{plan.key}/{path}")) for path in ("zarr.json", "0/zarr.json")
-        )
+        keys = (f"{plan.key}/{name}" for name in ("zarr.json", "0/zarr.json"))
+        group, array = (json.loads(fresh.get(key) or target.get(key)) for key in keys)
         row = volume_row(plan.key, group, array, *relatives(plan.key))
         table.put_rows(target, table.VOLUMES, [row])
         for identity in {frame.identity for frame in plan.present}:

@@ -29,6 +29,8 @@ def read_volumes(target: Objects) -> pa.Table:
 
 def gather(target: Objects) -> None:
     """Write the rows that are in no segment yet into a new one, if they are many."""
+    if len(_files(target)) < ENOUGH:  # one request where nothing can be to gather
+        return
     _, alone = _parts(target)
     if len(alone) >= ENOUGH:
         rows = pa.concat_tables([table.read_file(target, key) for key in alone])
@@ -47,7 +49,7 @@ def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
 
     What has no file of its own any more is left out.
     """
-    alone = [key for key in target.find(table.VOLUMES) if key.endswith(".parquet")]
+    alone = _files(target)
     rows = table.read_rows(target, table.SEGMENTS)
     left, mask = set(alone), []
     for volume_id in rows["volume_id"].to_pylist():
@@ -55,3 +57,7 @@ def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
         mask.append(key in left)
         left.discard(key)
     return rows.filter(pa.array(mask, pa.bool_())), [key for key in alone if key in left]
+
+
+def _files(target: Objects) -> list[str]:
+    return [key for key in target.find(table.VOLUMES) if key.endswith(".parquet")]

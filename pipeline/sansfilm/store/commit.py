@@ -102,7 +102,10 @@ def relatives(target: Objects, volume: str) -> tuple[list[str], str | None]:
     superseded_by : str or None
         volume_id of one that stands for this one.
     """
-    volumes = published(target, volume.split("/")[1])
+    series_uid = volume.split("/")[1]
+    if find_volumes(target, series_uid) == [volume]:  # as nearly always: no record need be read
+        return [], None
+    volumes = published(target, series_uid)
     mine = next(each for each in volumes if each.key == volume)
     supersedes = [other.volume_id for other in volumes if mine.stands_for(other)]
     superseded_by = [other.volume_id for other in volumes if other.stands_for(mine)]

@@ -11,8 +11,8 @@ MARK = "sansfilm.json"
 _CONTENT = json.dumps({"format": "sansfilm archive", "version": FORMAT}, indent=1).encode()
 
 
-def create_archive(target: Objects) -> None:
-    """Make an archive where there is none; an existing one is left as it is.
+def create_archive(target: Objects) -> bool:
+    """Make an archive where there is none; an existing one is left as it is. Tell which.
 
     Then create its mark once more: storage that does not refuse this would let two ingests at once
     publish one volume twice.
@@ -27,16 +27,17 @@ def create_archive(target: Objects) -> None:
     IntegrityError
         If its mark is damaged.
     """
-    new = not _is_archive(target)
+    new = target.is_empty()
     if new:
-        if not target.is_empty():
-            message = f"{target.url} is not empty and not a sansfilm archive: name another folder"
-            raise OptionError(message)
         target.create(MARK, _CONTENT)
+    elif not _is_archive(target):
+        message = f"{target.url} is not empty and not a sansfilm archive: name another folder"
+        raise OptionError(message)
     if target.create(MARK, _CONTENT):
         if new:
             target.delete(MARK)
         raise TargetError(target.url, UNSAFE)
+    return new
 
 
 def check_archive(target: Objects) -> None:

@@ -311,6 +311,12 @@ class FsspecTarget:
         """See Objects.is_empty."""
         with _errors(self.url, "list", Exception):
             try:
+                if has_buckets(self._fs):  # its `ls` lists what is above, too
+                    bucket, name, _ = self._fs.split_path(f"{self._root}/")
+                    found = self._fs.call_s3(
+                        "list_objects_v2", Bucket=bucket, Prefix=name, MaxKeys=1
+                    )
+                    return not found.get("KeyCount")
                 return not self._fs.ls(self._root, detail=False)
             except FileNotFoundError:
                 return True

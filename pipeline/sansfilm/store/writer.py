@@ -79,8 +79,11 @@ def put_metadata(
     plan: VolumePlan,
     slabs: Sequence[SlabPlan],
     results: Sequence[SlabResult],
+    fresh: dict[str, bytes],
 ) -> tuple[StoredObject, ...]:
     """Write every zarr.json of a volume and its frame table, once all slabs are stored.
+
+    Into `fresh` go those that the catalogue wants to know, by key: nobody has to read them back.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def put_metadata(
     """
     table = frames_table(plan, slabs, results)
     documents = dict(_documents(plan, slabs, results))
+    fresh.update((f"{plan.key}/{name}", documents[name]) for name in ("zarr.json", "0/zarr.json"))
     return tuple(
         _put(target, plan.key, key, data)
         for key, data in ({**documents, "frames.parquet": table}).items()
