@@ -41,7 +41,7 @@ class Told(Progress):
     def slab_written(self, result):
         self.events.append(("slab", result.index))
 
-    def volume_committed(self, key):
+    def volume_committed(self, key, frames, written):
         self.events.append(("volume", key))
 
     def problem_found(self, problem):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sansfilm.archive import open_archive as open
     from sansfilm.archive import read
     from sansfilm.convert import ingest
+    from sansfilm.landing import watch
     from sansfilm.upkeep import gc, index, verify
     from sansfilm.view.archive import Archive
     from sansfilm.view.volume import Volume
@@ -39,6 +40,7 @@ __all__ = [
     "open",
     "read",
     "verify",
+    "watch",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -53,6 +55,7 @@ _LAZY = {
     "open": ("sansfilm.archive", "open_archive"),
     "read": ("sansfilm.archive", "read"),
     "verify": ("sansfilm.upkeep", "verify"),
+    "watch": ("sansfilm.landing", "watch"),
 }
 
 

@@ -5,7 +5,7 @@ discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> comm
 What is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import batched
@@ -18,8 +18,11 @@ from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode.guarded import decode_frames, decode_one
-from sansfilm.errors import DeviceError, OptionError
+from sansfilm.errors import DeviceError, OptionError, Problem
+from sansfilm.events import Events, log_event
+from sansfilm.metrics import Counted, count, timed
 from sansfilm.model import (
+    FileRef,
     Frame,
     Map,
     Report,
@@ -34,7 +37,7 @@ from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.headers import read_files
 from sansfilm.planning.pixels import fetch_ahead, read_frame
 from sansfilm.planning.recent import RECENT
-from sansfilm.progress import Progress
+from sansfilm.progress import Progress, Several
 from sansfilm.report import Ledger
 from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
@@ -44,6 +47,7 @@ from sansfilm.store.target import open_target
 from sansfilm.store.writer import put_metadata, put_slab
 
 HEADERS_AT_ONCE = 64
+Companions = Callable[[Sequence[Frame]], Sequence[FileRef]]
 
 
 def ingest(
@@ -96,30 +100,53 @@ def ingest(
         The archive cannot be written; what was committed stays, the same call goes on.
     """
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
-    ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
     named = {"client": client, "workers": workers, "scheduler": scheduler}
+    return fill(target, listed(sources), options or Options(), progress, named, dry_run=dry_run)
+
+
+def fill(
+    target: Objects,
+    sources: Sequence[str],
+    options: Options,
+    progress: Progress | None,
+    named: dict[str, Any],
+    *,
+    found: Sequence[FileRef | Problem] = (),
+    companions: Companions | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Do one ingest into an open archive, with all who are told of it.
+
+    `found` is what is to be read of the sources, if they are listed already; see `convert`.
+    """
+    told = Several(progress or Progress(), Events(log_event), Counted())
+    ledger = Ledger(target.url, told, dry_run=dry_run)
     fresh: dict[str, bytes] = {}
-    plans = convert(
-        listed(sources), target, options or Options(), ledger, named, fresh, dry_run=dry_run
-    )
-    if dry_run:
-        return ledger.close(planned(target, plans))
-    return ledger.close(publish(target, plans, ledger.report, partial(relatives, target), fresh))
+    with ledger.told(sources, options):
+        plans = convert(
+            found or sources, target, options, ledger, named, fresh, companions, dry_run=dry_run
+        )
+        if dry_run:
+            return ledger.close(planned(target, plans))
+        rows = publish(target, plans, ledger.report, partial(relatives, target), fresh)
+        return ledger.close(rows)
 
 
 def convert(
-    sources: Sequence[str],
+    sources: Sequence[str | FileRef | Problem],
     target: Objects,
     options: Options,
     ledger: Ledger,
     named: dict[str, Any],
     fresh: dict[str, bytes] | None = None,
+    companions: Companions | None = None,
     *,
     dry_run: bool = False,
 ) -> list[VolumePlan]:
     """Run all stages up to the commit; return the plans of the volumes that are now published.
 
-    Into `fresh` go documents of those that this run has made: see `put_metadata`.
+    Into `fresh` go documents of those that this run has made: see `put_metadata`. `companions`
+    is asked, when the headers are read, which other files belong to volumes of these frames.
     """
     _check_device(options)
     _check_target(target, named)
@@ -130,8 +157,10 @@ def convert(
         ledger.at_work(runner.dashboard)
         files = ledger.files(*discover(sources, target.url))
         new = not dry_run and create_archive(target)
-        batches = runner.run(partial(read_files, options.budgets), batched(files, HEADERS_AT_ONCE))
-        frames = ledger.frames(batches)
+        read = partial(runner.run, partial(read_files, options.budgets))
+        frames = ledger.frames(read(batched(files, HEADERS_AT_ONCE)))
+        if companions is not None and (more := companions(frames)):
+            frames += ledger.frames(read(batched(ledger.files(more, []), HEADERS_AT_ONCE)))
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         plans = ledger.plans(
             *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
@@ -180,10 +209,13 @@ def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
 def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
     fetch_ahead(frame for frame in plan.frames if frame is not None)
-    slab = fill_slab(plan, read_frame, decode_frames, run)
+    slab = fill_slab(plan, read_frame, lambda *told: timed(decode_frames(*told)), run)
+    count("bytes_read", slab.bytes_read)
+    count("bytes_decoded", slab.bytes_decoded)
     if not slab.whole:
         return SlabResult(plan.index, (), slab.frames)
     objects = put_slab(target, plan, reduce_slab(plan, slab.block), slab.headers, run)
+    count("bytes_written", sum(stored.size for stored in objects))
     return SlabResult(
         plan.index, objects, slab.frames, slab.value_range, slab.bytes_read, slab.bytes_decoded,
         slab.strange,

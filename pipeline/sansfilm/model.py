@@ -464,7 +464,8 @@ class SlabResult:
 class Report:
     """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest.
 
-    `objects` are the instances that are no images; they count as skipped files.
+    `objects` are the instances that are no images; they count as skipped files. `error` says why a
+    round of `watch` could not go on; every other ingest raises.
     """
 
     volumes: list[dict[str, Any]] = field(default_factory=list)
@@ -484,6 +485,7 @@ class Report:
     device: str = "cpu"
     dry_run: bool = False
     archive: str = ""
+    error: str = ""
 
     def __repr__(self) -> str:
         return (

@@ -1,8 +1,10 @@
 """The account of a run: every file and frame is stored, or in a Problem, or was not an image."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from sansfilm.catalogue.records import object_rows
@@ -17,10 +19,12 @@ from sansfilm.model import (
     SlabResult,
     VolumePlan,
 )
+from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.run.contract import Outcome
 
 _NOT_DICOM = (ProblemCode.NOT_DICOM, ProblemCode.UNREADABLE, ProblemCode.EMPTY_SOURCE)
+VERSIONS = ("sansfilm", "imagecodecs", "numpy", "pydicom", "zarr", "dask")
 
 
 class Ledger:
@@ -31,9 +35,26 @@ class Ledger:
         self._progress = progress
         self._started = time.perf_counter()
         self._ingested: set[str] = set()
+        self._images = self._frames = 0
         self._notes: set[str] = set()
         self._slabs: dict[str, dict[int, SlabPlan]] = {}
         self._results: dict[str, dict[int, SlabResult]] = {}
+
+    @contextmanager
+    def told(self, sources: Sequence[str], options: Options) -> Iterator[None]:
+        """Tell that a run begins, and of whatever ends it before its time."""
+        about = {
+            "sources": list(sources),
+            "dry_run": self.report.dry_run,
+            "options": asdict(options),
+            "versions": {name: version(name) for name in VERSIONS},
+        }
+        self._progress.run_started(self.report.archive, about)
+        try:
+            yield
+        except BaseException as exc:
+            self._progress.run_failed(exc)
+            raise
 
     def at_work(self, dashboard: str) -> None:
         """Note who works; a cluster has a dashboard."""
@@ -41,8 +62,8 @@ class Ledger:
             self._progress.cluster_started(dashboard)
 
     def files(self, files: Sequence[FileRef], problems: Iterable[Problem]) -> Sequence[FileRef]:
-        """Note what discovery found."""
-        self.report.files["seen"] = len(files)
+        """Note what discovery found; may be called again for more."""
+        self.report.files["seen"] += len(files)
         self._add(problems)
         self._progress.files_found(len(files))
         return files
@@ -50,7 +71,6 @@ class Ledger:
     def frames(self, batches: Iterable[Outcome]) -> list[Frame]:
         """Note what each file turned out to be; return the frames of the images."""
         frames: list[Frame] = []
-        images = 0
         for batch in batches:
             for found in batch.result or _unread(batch):
                 self._progress.header_read()
@@ -60,14 +80,16 @@ class Ledger:
                 if isinstance(found, Document):
                     self.report.objects.append(found)
                     continue
-                images += 1
+                self._images += 1
                 self.report.bytes["read"] += found[0].size
                 frames += found
         refused = [problem for problem in self.report.problems if problem.stage == "headers"]
         strangers = sum(1 for problem in refused if problem.code in _NOT_DICOM)
+        images, objects = self._images, len(self.report.objects)
         self.report.files["images"] = images + sum(1 for problem in refused if problem.frames)
-        self.report.files["dicom"] = images + len(self.report.objects) + len(refused) - strangers
-        self.report.frames["found"] = len(frames) + sum(problem.frames for problem in refused)
+        self.report.files["dicom"] = images + objects + len(refused) - strangers
+        self._frames += len(frames)
+        self.report.frames["found"] = self._frames + sum(problem.frames for problem in refused)
         return frames
 
     def plans(
@@ -148,7 +170,7 @@ class Ledger:
         """Note a volume that has been published, and how many bytes that took."""
         self._count(plan)
         self.report.bytes["written"] += written
-        self._progress.volume_committed(plan.key)
+        self._progress.volume_committed(plan.key, len(plan.present), written)
 
     def _count(self, plan: VolumePlan) -> None:
         self.report.frames["stored"] += len(plan.present)
@@ -163,6 +185,7 @@ class Ledger:
         report.files["ingested"] = len(self._ingested)
         report.files["skipped"] = report.files["seen"] - report.files["ingested"]
         report.seconds = time.perf_counter() - self._started
+        self._progress.run_finished(report)
         return report
 
     def _add(self, problems: Iterable[Problem]) -> None:
@@ -185,6 +208,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "frames": report.frames,
         "seconds": round(report.seconds, 3),
         "bytes": report.bytes,
+        "error": report.error,
     }
 
 

@@ -4,40 +4,81 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sansfilm
 from sansfilm.errors import OptionError
 from sansfilm.options import Options
 
 if TYPE_CHECKING:
+    from sansfilm.model import Report
+    from sansfilm.progress import Progress
     from sansfilm.run.choose import Workers
 
 
 def ingest(arguments: argparse.Namespace) -> int:
     """Turn DICOM sources into volumes of an archive."""
     from sansfilm.cli.bars import progress_for
-    from sansfilm.cli.text import print_report
-    from sansfilm.convert import ingest as convert
+    from sansfilm.events import Events, ReportFile
+    from sansfilm.progress import Progress, Several
+
+    with ExitStack() as stack:
+        told: list[Progress] = []
+        if arguments.report is not None:
+            told.append(Events(stack.enter_context(ReportFile(arguments.report)).emit))
+        if arguments.watch:
+            _watch(arguments, Several(*told))
+        if arguments.every is not None or arguments.quiet is not None:
+            raise OptionError("--every and --quiet belong to --watch")
+        if arguments.log_format == "text":
+            told.append(stack.enter_context(progress_for(sys.stderr)))
+        report = sansfilm.ingest(
+            arguments.source, arguments.archive, dry_run=arguments.dry_run,
+            progress=Several(*told), **_how(arguments),
+        )  # fmt: skip
+    _print_report(report, arguments.json)
+    return 3 if report.problems else 0
+
+
+def _watch(arguments: argparse.Namespace, told: "Progress") -> NoReturn:
+    """Ingest what arrives, and print a line for each round, until it is interrupted."""
+    from sansfilm.cli.text import round_line
     from sansfilm.report import to_json
 
+    if arguments.dry_run:
+        raise OptionError("--watch writes what arrives: leave out --dry-run")
+    every_s = 10 if arguments.every is None else arguments.every
+    rounds = sansfilm.watch(
+        arguments.source, arguments.archive, every_s=every_s, quiet_s=arguments.quiet,
+        progress=told, **_how(arguments),
+    )  # fmt: skip
+    for report in rounds:
+        print(json.dumps(to_json(report)) if arguments.json else round_line(report), flush=True)
+    raise AssertionError("watching has no end")
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     workers: Workers = arguments.workers
     if workers is None and arguments.scheduler is None:
         workers = "auto"
-    with progress_for(sys.stderr) as progress:
-        report = convert(
-            arguments.source, arguments.archive, workers=workers,
-            scheduler=arguments.scheduler, dry_run=arguments.dry_run,
-            options=Options(device=arguments.device), progress=progress,
-            allow_unsafe_commit=arguments.allow_unsafe_commit,
-        )  # fmt: skip
-    if arguments.json:
+    return {
+        "workers": workers, "scheduler": arguments.scheduler,
+        "options": Options(device=arguments.device),
+        "allow_unsafe_commit": arguments.allow_unsafe_commit,
+    }  # fmt: skip
+
+
+def _print_report(report: "Report", as_json: bool) -> None:
+    from sansfilm.cli.text import print_report
+    from sansfilm.report import to_json
+
+    if as_json:
         print(json.dumps(to_json(report), indent=1))
     else:
         print_report(report)
-    return 3 if report.problems else 0
 
 
 def ls(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import NoReturn
 
+from sansfilm.cli.logs import LEVELS, log_to_stderr
 from sansfilm.errors import (
     ArchiveNotFoundError,
     IntegrityError,
@@ -37,23 +39,21 @@ def main(arguments: Sequence[str]) -> int:
         options = parser.parse_args(arguments)
     except SystemExit as exc:  # argparse has printed what is wrong, or the help
         return int(exc.code or 0)
-    handler = logging.StreamHandler()
-    # On the handler: distributed's loggers have a level of their own.
-    handler.setLevel(logging.DEBUG if options.debug else logging.WARNING)
-    logging.basicConfig(
-        level=handler.level, handlers=[handler], format="%(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr("debug" if options.debug else options.log_level, options.log_format)
+    say: Callable[[str], object] = partial(print, file=sys.stderr)
+    if options.log_format == "json":  # then nothing else is on stderr
+        say = logging.getLogger("sansfilm").error
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
     except KeyboardInterrupt:
-        print("sansfilm: interrupted; the same command goes on from here", file=sys.stderr)
+        say("sansfilm: interrupted; the same command goes on from here")
         return INTERRUPTED
     except BrokenPipeError:  # `sansfilm ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLEAN
     except SansfilmError as exc:
-        print(f"sansfilm: {exc}", file=sys.stderr)
+        say(f"sansfilm: {exc}")
         return _code(exc)
 
 
@@ -75,13 +75,15 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"sansfilm {_VERSION}")
-    parser.add_argument("--debug", action="store_true", help="log everything to stderr")
+    parser.add_argument("--debug", action="store_true", help="the same as --log-level debug")
+    _add_log_options(parser, "warning", "text")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         words = (command.__doc__ or "").strip()
         sub = subparsers.add_parser(name, help=words.splitlines()[0], description=words)
         sub.set_defaults(command=command)
+        _add_log_options(sub, argparse.SUPPRESS, argparse.SUPPRESS)  # before or after the command
         return sub
 
     ingest = add("ingest", commands.ingest)
@@ -95,6 +97,16 @@ def build_parser() -> argparse.ArgumentParser:
                         help="go on where storage ignores conditional writes")  # fmt: skip
     ingest.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto",
                         help="where to decode and reduce (default: auto)")  # fmt: skip
+
+    ingest.add_argument("--report", metavar="FILE.jsonl",
+                        help="append one JSON line for each event to a file")  # fmt: skip
+    ingest.add_argument("--watch", action="store_true",
+                        help="go on: ingest what arrives, until Ctrl-C")  # fmt: skip
+    ingest.add_argument("--every", type=float, metavar="SECONDS",
+                        help="with --watch, between two looks (default: 10)")  # fmt: skip
+    ingest.add_argument("--quiet", type=float, metavar="SECONDS",
+                        help="with --watch, how long a file stands still before it is read "
+                             "(default: as --every)")  # fmt: skip
 
     listing = add("ls", commands.ls)
     info = add("info", commands.info)
@@ -143,3 +155,10 @@ def build_parser() -> argparse.ArgumentParser:
     for sub in (ingest, listing, info, verify, garbage, index, doctor):
         sub.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
+
+
+def _add_log_options(parser: argparse.ArgumentParser, level: str, form: str) -> None:
+    parser.add_argument("--log-level", choices=LEVELS, default=level,
+                        help="what is logged to stderr (default: warning)")  # fmt: skip
+    parser.add_argument("--log-format", choices=("text", "json"), default=form,
+                        help="json: one object a line, and nothing else on stderr")  # fmt: skip

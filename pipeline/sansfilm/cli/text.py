@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sansfilm.errors import DESCRIPTIONS
@@ -58,6 +59,21 @@ def print_report(report: Report) -> None:
     print(
         f"{files['seen']} files, {files['images']} images: {frames['found']} frames found = "
         f"{frames['stored']} {verb} + {frames['in_problems']} in problems; {report.seconds:.1f} s"
+    )
+
+
+def round_line(report: Report) -> str:
+    """Return the one line that `ingest --watch` prints of a round."""
+    now = datetime.now().astimezone().isoformat(" ", "seconds")
+    if report.error:
+        return f"{now}  storage failed, the next round tries again: {report.error}"
+    frames, new = report.frames, len(report.volumes) - len(report.unchanged)
+    codes = sorted(Counter(str(problem.code) for problem in report.problems).items())
+    told = f" ({', '.join(f'{count} {code}' for code, count in codes)})" if codes else ""
+    return (
+        f"{now}  {report.files['seen']} files: {new} new volumes, {len(report.unchanged)} were "
+        f"there; {frames['found']} frames found = {frames['stored']} stored + "
+        f"{frames['in_problems']} in problems{told}; {report.seconds:.1f} s"
     )
 
 

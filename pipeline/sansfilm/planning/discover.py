@@ -9,7 +9,9 @@ from sansfilm.planning.source import local_path, local_uri, remote_errors
 from sansfilm.remote import open_url, version_of
 
 
-def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], list[Problem]]:
+def discover(
+    sources: Iterable[str | FileRef | Problem], archive: str = ""
+) -> tuple[list[FileRef], list[Problem]]:
     """List every file of the sources, each once, sorted by URI.
 
     Linked files are listed, linked folders are not followed: they become problems.
@@ -17,7 +19,8 @@ def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], 
     Parameters
     ----------
     sources : iterable of str
-        Folders and single files of this machine, or URLs that fsspec opens.
+        Folders and single files of this machine, or URLs that fsspec opens; what an earlier call
+        has found stays as it is.
     archive : str, optional
         URL of the archive that is filled: files below it are no sources.
 
@@ -44,7 +47,7 @@ def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], 
         found = [
             item for item in _list(source) if not excluded or not item.uri.startswith(excluded)
         ]
-        if not found:
+        if not found and isinstance(source, str):
             problems[source] = Problem(
                 source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
             )
@@ -56,7 +59,9 @@ def discover(sources: Iterable[str], archive: str = "") -> tuple[list[FileRef], 
     return [files[uri] for uri in sorted(files)], [problems[uri] for uri in sorted(problems)]
 
 
-def _list(source: str) -> Iterator[FileRef | Problem]:
+def _list(source: str | FileRef | Problem) -> Iterator[FileRef | Problem]:
+    if not isinstance(source, str):
+        return iter([source])
     path = os.path.abspath(local_path(source) or source)  # noqa: PTH100 - keeps links
     if os.path.isdir(path):  # noqa: PTH112 - functions of os know any bytes, as below
         return _list_folder(path)
