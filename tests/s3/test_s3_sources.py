@@ -1,5 +1,9 @@
 """Sources on a real S3 server: how often they are read, and what happens if they change."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import synth
@@ -131,3 +135,17 @@ def test_workers_read_from_the_server_too(bucket, tmp_path, put, counted):
     read = of_sources(requests, bucket)
     assert {method for method, _ in read} == {"GET"}
     assert len(read) <= 2 * 12  # a worker cannot have what another one has read
+
+
+def test_logs_of_the_client_say_nothing_of_what_it_sends(bucket, tmp_path):
+    """At this level botocore would log every request with its body: headers, and who it is of."""
+    made = synth.series(tmp_path / "in", slices=3)
+    done = subprocess.run(
+        [sys.executable, "-m", "sansfilm", "--debug", "ingest", str(made.folder),
+         f"s3://{bucket}/a"],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+    assert "DEBUG sansfilm" in done.stderr
+    assert "ZZPHI" not in done.stderr
+    assert "botocore" not in done.stderr

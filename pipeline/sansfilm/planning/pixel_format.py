@@ -25,6 +25,7 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _YBR = {"YBR_FULL": "full", "YBR_FULL_422": "full", "YBR_PARTIAL_422": "partial"}
 _ONLY_IN = {"YBR_RCT": _J2K, "YBR_ICT": _J2K, "XYB": _XL}
 """Colour models that a codec makes and undoes; elsewhere they mean nothing."""
+_RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_420")
 
 
 def read_format(values: Item, walked: dataset.Walked, syntax: str, budgets: Budgets) -> FrameSpec:
@@ -120,7 +121,7 @@ def _floats(
         message = f"{name} Pixel Data with {allocated} bits allocated"
         raise BadInstanceError(ProblemCode.BAD_VALUE, message)
     if samples != 1 or photometric not in _MONOCHROME or syntax not in NATIVE:
-        message = f"floating pixels of {photometric} with {samples} samples in {syntax}"
+        message = f"floating pixels of {_named(photometric)} with {samples} samples in {syntax}"
         raise BadInstanceError(ProblemCode.UNSUPPORTED_PIXELS, message)
     return FrameSpec(
         syntax, rows, columns, 1, bits, bits, bits - 1, 0, photometric, floating=True
@@ -136,7 +137,7 @@ def _check_samples(
     colour = colour or syntax in _ONLY_IN.get(photometric, ())
     unsupported = ""
     if not (gray and samples == 1) and not (colour and samples == 3):
-        unsupported = f"{photometric} with {samples} samples per pixel"
+        unsupported = f"{_named(photometric)} with {samples} samples per pixel"
     elif allocated not in (1, 8, 16, 32):
         unsupported = f"{allocated} bits allocated"
     elif representation and (samples > 1 or allocated == 1):
@@ -148,3 +149,9 @@ def _check_samples(
     if unsupported:
         message = f"{unsupported} cannot be stored"
         raise BadInstanceError(ProblemCode.UNSUPPORTED_PIXELS, message)
+
+
+def _named(photometric: str) -> str:
+    """Return what a message may say: a header that is broken may have anything in this place."""
+    known = (*_MONOCHROME, "PALETTE COLOR", "RGB", *_YBR, *_ONLY_IN, *_RETIRED)
+    return photometric if photometric in known else "an unknown colour model"
