@@ -37,7 +37,7 @@ def to_nibabel(volume: "Volume", level: int) -> "nibabel.Nifti1Image":
     image = nibabel.Nifti1Image(modality_values(volume, level).transpose(order), affine)
     # A quaternion has no place for shear: readers then take the matrix, which is exact.
     image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="unknown" if _is_sheared(affine) else "scanner")
+    image.set_qform(affine, code="unknown" if is_sheared(affine) else "scanner")
     step = time_step(volume.attributes["axes_values"].get("t")) if "t" in further else None
     image.header.set_xyzt_units("mm", "unknown" if step is None else "sec")
     if further:  # t is the first of them
@@ -69,7 +69,7 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
             f"take one of them with Volume.to_xarray().isel({first}=0)"
         )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if _is_sheared(affine):
+    if is_sheared(affine):
         raise OptionError("SimpleITK has no place for shear: use to_nibabel, or affine_lps")
     image = SimpleITK.GetImageFromArray(modality_values(volume, level))
     image.SetSpacing(spacing.tolist())
@@ -104,7 +104,8 @@ def ras_affine(affine: np.ndarray) -> np.ndarray:
     return turned
 
 
-def _is_sheared(affine: np.ndarray) -> bool:
+def is_sheared(affine: np.ndarray) -> bool:
+    """Tell whether the axes are not at right angles."""
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sansfilm.view.planes import choose_places, hang, place_title
-from sansfilm.view.windows import Chosen, Table, choose_window, to_picture
+from sansfilm.view.windows import Table, choose_window, to_picture
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -51,13 +51,14 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
                 ha="center", va="center",
                 bbox={"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 1},
             )  # fmt: skip
-    words = _title(volume, at, chosen)
+    words = describe(volume, window, at)
     figure.suptitle(f"{words}   not for clinical use", color="0.7", fontsize=9)
     return figure
 
 
-def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
+def describe(volume: "Volume", window: Any, at: Mapping[str, int]) -> str:
     """Return what is shown, of what geometry, in which window."""
+    chosen = choose_window(volume, window)
     verdict, numbers = volume.verdict.code, volume.verdict.numbers
     missing = volume.attributes["missing"]
     if missing:
@@ -74,10 +75,10 @@ def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
     words += [place_title(volume, axis, place) for axis, place in places.items()]
     if "c" in volume.axes:
         words.append("colour")
-    elif window is None:
+    elif chosen is None:
         words.append("own range")
-    elif isinstance(window, Table):
-        words.append(window.name)
+    elif isinstance(chosen, Table):
+        words.append(chosen.name)
     else:
-        words.append(f"C {window[0]:g} W {window[1]:g} {volume.unit}".rstrip())
+        words.append(f"C {chosen[0]:g} W {chosen[1]:g} {volume.unit}".rstrip())
     return "  ".join(words)

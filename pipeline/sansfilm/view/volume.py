@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
     import zarr
+    from ipywidgets import VBox
     from matplotlib.figure import Figure
     from monai.data import MetaTensor
 
@@ -282,6 +283,43 @@ class Volume:
         from sansfilm.view.show import show
 
         return show(self, window, level, at)
+
+    def view(
+        self, window: Any = None, *, level: int | None = None, height: int = 400, **at: int
+    ) -> "VBox":
+        """Show it in NiiVue, in a notebook; needs ipyniivue. Not for clinical use.
+
+        The browser gets one level, whole, as a NIfTI made in memory with `affine_lps`, so it is
+        cut where the patient is axial, coronal and sagittal, whatever way it was acquired, and
+        shear is drawn as it is. The patient's right is on the left, as in `show`.
+
+        Parameters
+        ----------
+        window
+            As in `window`.
+        level : int, optional
+            The first one of at most 64 MiB, unless it is given.
+        height : int, optional
+            In pixels of the screen.
+        **at : int
+            Index along further axes, as in `show`.
+
+        Returns
+        -------
+        ipywidgets.VBox
+            Its first child is the ``ipyniivue.NiiVue``, to go on with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without ipyniivue.
+        OptionError
+            For what has no place in a NIfTI: uneven slices, colour, images without a place in
+            the patient. And as in `show`.
+        """
+        from sansfilm.view.niivue import view
+
+        return view(self, window, level, height, at)
 
     def header_bytes(self, frame: int) -> bytes:
         """Return the bytes outside Pixel Data of a frame's instance, as the hospital sent them.
