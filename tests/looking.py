@@ -93,15 +93,15 @@ def letters(picture):
     return found
 
 
-def _discs(picture, body=35):
+def _discs(picture, body=35, least=2000):
     coloured = (picture.max(axis=-1).astype(int) - picture.min(axis=-1)) > 40
-    return components((picture.max(axis=-1) > body) & ~coloured, least=2000)
+    return components((picture.max(axis=-1) > body) & ~coloured, least=least)
 
 
-def panels(picture, *, body=35, shell=191):
+def panels(picture, *, body=35, shell=191, least=2000):
     """Return the discs of a picture as (center, radius, shells), each shell (row, column)."""
     found = []
-    for part in _discs(picture, body):
+    for part in _discs(picture, body, least):
         low, high = part.min(axis=0), part.max(axis=0)
         mask = np.zeros(picture.shape[:2], bool)
         mask[tuple(part.T)] = True

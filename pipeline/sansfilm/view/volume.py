@@ -16,6 +16,7 @@ from sansfilm.objects import Objects
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import neuroglancer
     import nibabel
     import pandas as pd
     import pydicom
@@ -65,6 +66,21 @@ class Volume:
         if hashlib.sha256(data).hexdigest() != self._digests.get(name):
             raise self._damaged(name)
         return data
+
+    def read_part(self, name: str, offset: int, length: int) -> bytes:
+        """Read a part of an object that has checksums inside, as chunks have."""
+        try:
+            return self._target.get(f"{self.key}/{name}", offset, length)
+        except FileNotFoundError as exc:
+            raise self._damaged(name) from exc
+
+    @property
+    def level_sizes(self) -> dict[str, int]:
+        """Bytes of each object of the levels, by its name in the volume."""
+        starts = tuple(
+            f"{dataset['path']}/" for dataset in self.ome["multiscales"][0]["datasets"]
+        )
+        return {name: size for name, size in self._sizes.items() if name.startswith(starts)}
 
     def _damaged(self, name: str) -> IntegrityError:
         where = self._target.join(f"{self.key}/{name}")
@@ -320,6 +336,32 @@ class Volume:
         from sansfilm.view.niivue import view
 
         return view(self, window, level, height, at)
+
+    def neuroglancer(self, window: Any = None, **at: int) -> "neuroglancer.Viewer":
+        """Show it in Neuroglancer, in a browser of this machine; not for clinical use.
+
+        Needs the package neuroglancer, whose local server brings the pages: nothing is loaded from
+        elsewhere. The levels are read as they are needed, and lie where they are in the patient:
+        its dimensions are L, P and S, in mm. The address is the viewer's text.
+
+        Parameters
+        ----------
+        window
+            As in `window`; there are sliders for its centre and width.
+        **at : int
+            Index along further axes, as in `show`, to begin with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without neuroglancer.
+        OptionError
+            For what it has no place: uneven slices, colour, float64, images without a place in
+            the patient. And as in `show`.
+        """
+        from sansfilm.view.neuroglancer import neuroglancer_view
+
+        return neuroglancer_view(self, window, at)
 
     def header_bytes(self, frame: int) -> bytes:
         """Return the bytes outside Pixel Data of a frame's instance, as the hospital sent them.
