@@ -17,6 +17,8 @@ from PIL import Image
 
 COMMAND = next((path for name in ("chromium", "chromium-browser", "google-chrome")
                 if (path := shutil.which(name))), None)  # fmt: skip
+FULL = os.environ.get("SANSFILM_VIEWERS") == "all"
+"""Whether every way of acquiring is looked at, as `make test-viewers` does."""
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--remote-debugging-pipe",
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",

@@ -75,7 +75,7 @@ def cut_views(
 ) -> list[View]:
     """Cut the three planes through the middle of a level, at a place of the further axes."""
     steps = affine[:3, :3]
-    axis_of = _nearest_axes(steps)
+    axis_of = nearest_axes(steps)
     array = volume.levels[level]
     shape = array.shape[-3:]
     absent = absent_slices(volume, level, places)
@@ -183,7 +183,7 @@ def _spread(plane: np.ndarray, axis: int, places: list[float]) -> tuple[np.ndarr
     return spread, float(step)
 
 
-def _nearest_axes(steps: np.ndarray) -> list[int]:
+def nearest_axes(steps: np.ndarray) -> list[int]:
     """Return for each patient axis (x, y, z) the array axis that runs most nearly along it."""
     strength = np.abs(steps / np.linalg.norm(steps, axis=0))
     found = [0, 0, 0]

@@ -51,13 +51,15 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
                 ha="center", va="center",
                 bbox={"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 1},
             )  # fmt: skip
-    words = describe(volume, window, at)
+    words = describe(volume, window, at, upright=True)
     figure.suptitle(f"{words}   not for clinical use", color="0.7", fontsize=9)
     return figure
 
 
-def describe(volume: "Volume", window: Any, at: Mapping[str, int]) -> str:
-    """Return what is shown, of what geometry, in which window."""
+def describe(
+    volume: "Volume", window: Any, at: Mapping[str, int], *, upright: bool = False
+) -> str:
+    """Return what is shown, of what geometry, in which window; `upright` if shear is not drawn."""
     chosen = choose_window(volume, window)
     verdict, numbers = volume.verdict.code, volume.verdict.numbers
     missing = volume.attributes["missing"]
@@ -67,7 +69,7 @@ def describe(volume: "Volume", window: Any, at: Mapping[str, int]) -> str:
         numbers.get("in_plane_drift_mm", 0.0) > numbers.get("tolerances", {}).get("in_plane_mm", 0)
     )
     if leans:
-        verdict += f", leans by {numbers['shear_deg']:.1f}°, drawn upright"
+        verdict += f", leans by {numbers['shear_deg']:.1f}°" + (", drawn upright" if upright else "")
     words = [volume.modality, verdict]
     places = choose_places(volume, at)
     if volume.affine_lps is None:  # the last of them has a picture for each place

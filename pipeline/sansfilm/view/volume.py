@@ -16,6 +16,7 @@ from sansfilm.objects import Objects
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import napari
     import neuroglancer
     import nibabel
     import pandas as pd
@@ -362,6 +363,37 @@ class Volume:
         from sansfilm.view.neuroglancer import neuroglancer_view
 
         return neuroglancer_view(self, window, at)
+
+    def napari(
+        self, window: Any = None, *, plane: str = "axial", viewer: Any = None, **at: int
+    ) -> "napari.Viewer":
+        """Add it to napari as an image layer of all levels; not for clinical use.
+
+        The world is the patient: axes S, P and L in mm, after the further ones. Needs napari and
+        a Qt for its window.
+
+        Parameters
+        ----------
+        window
+            As in `window`.
+        plane : "axial", "coronal" or "sagittal", optional
+            What is shown first, hung as in `show`.
+        viewer : napari.Viewer, optional
+            A new one, unless it is given.
+        **at : int
+            Index along further axes, as in `show`, to begin with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without napari, or a Qt.
+        OptionError
+            If the array's axes are not the patient's: napari cuts along these alone. Also for
+            uneven slices, colour, images without a place in the patient, and as in `show`.
+        """
+        from sansfilm.view.napari import napari_view
+
+        return napari_view(self, window, plane, viewer, at)
 
     def header_bytes(self, frame: int) -> bytes:
         """Return the bytes outside Pixel Data of a frame's instance, as the hospital sent them.
