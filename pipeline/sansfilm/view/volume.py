@@ -282,6 +282,9 @@ class Volume:
         Orientation letters are on the edges, the aspect is that of the patient. Of images
         without a place there: the first, the middle and the last. Not for clinical use.
 
+        In a live notebook with ipywidgets the picture has a slider for each plane, and for each
+        further axis.
+
         Parameters
         ----------
         window
