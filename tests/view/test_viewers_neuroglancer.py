@@ -1,27 +1,17 @@
 """Neuroglancer draws the volume where it is in the patient: seen in its own pages, by Chromium."""
 
-import json
 import re
-import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 
 import looking
 import numpy as np
 import phantom
 import pytest
-import synth
 from chromium import COMMAND, Chromium
 from pictures import keep
 
 import sansfilm
-from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.options import Options, Storage
-from sansfilm.view.grey import choose_grey
-from sansfilm.view.neuroglancer import PANELS, make_shader
-from sansfilm.view.serve import server
 
 OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 GROUPS = """[...document.querySelectorAll(".neuroglancer-layer-group-viewer")].flatMap(group => {

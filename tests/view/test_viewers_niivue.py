@@ -6,23 +6,17 @@ The widget's state goes to the JavaScript of the ipyniivue wheel as Jupyter woul
 import base64
 import http.server
 import json
-import sys
 import threading
 from pathlib import Path
 
 import looking
-import nibabel
-import numpy as np
 import phantom
 import pytest
-import synth
 from chromium import COMMAND, Chromium
 from pictures import keep
 
 import sansfilm
-from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.options import Options, Storage
-from sansfilm.view.niivue import choose_level, make_nifti
 
 PAGE = """<!doctype html><body style="margin:0;background:#000"><div id=out></div>
 <script type=module>

@@ -11,7 +11,7 @@ from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.exits import placed
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places, nearest_axes
-from sansfilm.view.show import describe
+from sansfilm.view.words import describe
 
 if TYPE_CHECKING:
     import napari
@@ -107,9 +107,7 @@ def _levels(volume: "Volume", order: list[int]) -> list[Any]:
     """Return modality values of all levels: Zarr arrays as they are, where that is possible."""
     if volume.attributes["rescale"]["applied"] and order == sorted(order):
         return list(volume.levels)
-    return [
-        volume.to_xarray(level).data.transpose(order) for level in range(len(volume.levels))
-    ]
+    return [volume.to_xarray(level).data.transpose(order) for level in range(len(volume.levels))]
 
 
 def _new_viewer(napari: Any) -> Any:

@@ -9,7 +9,7 @@ from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.exits import is_sheared, placed, ras_affine
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places
-from sansfilm.view.show import describe
+from sansfilm.view.words import describe
 
 if TYPE_CHECKING:
     from ipywidgets import VBox

@@ -85,9 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._begin(status, origin, data if body else b"", total, more)
 
-    def _begin(
-        self, status: int, origin: str, data: bytes, total: int = 0, more: str = ""
-    ) -> None:
+    def _begin(self, status: int, origin: str, data: bytes, total: int = 0, more: str = "") -> None:
         self.send_response(status)
         if origin:
             self.send_header("Access-Control-Allow-Origin", origin)

@@ -78,9 +78,7 @@ class Volume:
     @property
     def level_sizes(self) -> dict[str, int]:
         """Bytes of each object of the levels, by its name in the volume."""
-        starts = tuple(
-            f"{dataset['path']}/" for dataset in self.ome["multiscales"][0]["datasets"]
-        )
+        starts = tuple(f"{dataset['path']}/" for dataset in self.ome["multiscales"][0]["datasets"])
         return {name: size for name, size in self._sizes.items() if name.startswith(starts)}
 
     def _damaged(self, name: str) -> IntegrityError:
