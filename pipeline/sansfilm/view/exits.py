@@ -7,6 +7,7 @@ import numpy as np
 
 from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.axis_values import time_step
+from sansfilm.view.world import is_sheared, placed_affine
 
 if TYPE_CHECKING:
     import nibabel
@@ -37,7 +38,7 @@ def to_nibabel(volume: "Volume", level: int) -> "nibabel.Nifti1Image":
     image = nibabel.Nifti1Image(modality_values(volume, level).transpose(order), affine)
     # A quaternion has no place for shear: readers then take the matrix, which is exact.
     image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="unknown" if _is_sheared(affine) else "scanner")
+    image.set_qform(affine, code="unknown" if is_sheared(affine) else "scanner")
     step = time_step(volume.attributes["axes_values"].get("t")) if "t" in further else None
     image.header.set_xyzt_units("mm", "unknown" if step is None else "sec")
     if further:  # t is the first of them
@@ -69,8 +70,11 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
             f"take one of them with Volume.to_xarray().isel({first}=0)"
         )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if _is_sheared(affine):
-        raise OptionError("SimpleITK has no place for shear: use to_nibabel, or affine_lps")
+    if is_sheared(affine):
+        raise OptionError(
+            "SimpleITK has no place for shear: use resample(), which sets it upright, to_nibabel, "
+            "or affine_lps"
+        )
     image = SimpleITK.GetImageFromArray(modality_values(volume, level))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
@@ -104,20 +108,13 @@ def ras_affine(affine: np.ndarray) -> np.ndarray:
     return turned
 
 
-def _is_sheared(affine: np.ndarray) -> bool:
-    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3)
-
-
 def placed(volume: "Volume", level: int, package: str) -> np.ndarray:
     """Return the affine of a level; OptionError if there is none that holds for each slice."""
-    affine = volume.affine(level)
-    if affine is None:
-        raise OptionError("these images have no place in the patient: use to_xarray")
+    affine = placed_affine(volume, level, "to_xarray")
     if "z" in volume.attributes["axes_values"]:
         raise OptionError(
-            f"{package} has no place for slices at uneven distances: use to_xarray, "
-            "whose z says where each one is"
+            f"{package} has no place for slices at uneven distances: use resample(), which makes "
+            "them even, or to_xarray, whose z says where each one is"
         )
     return affine
 
