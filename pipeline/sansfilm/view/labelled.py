@@ -1,6 +1,6 @@
 """A level as an xarray DataArray: lazy, named axes, millimetres. The one use of Dask in view."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from sansfilm.model import padding_range
 from sansfilm.view.axis_values import axis_coordinates
 from sansfilm.view.devices import placing
+from sansfilm.view.values import ModalityValues, modality_padding
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 def to_xarray(volume: "Volume", level: int, device: str = "cpu") -> xr.DataArray:
     """See Volume.to_xarray."""
     put = placing(device)
-    volume.factors(level)  # checks the level
-    array = volume.levels[level]
+    values, array = ModalityValues(volume, level, put), volume.levels[level]
     # The place is part of the key: a copy of a volume, perhaps a damaged one, is another array.
     key = f"sansfilm-{tokenize(volume.uri, level, device)}"
-    values = _Values(volume, array, put)
     lazy = da.from_array(
         values, chunks=array.shards or array.chunks, name=key, asarray=False,
         meta=put(np.empty((0,) * array.ndim, values.dtype)),
@@ -41,30 +39,6 @@ def to_datatree(volume: "Volume") -> xr.DataTree:
     shared = ("modality", "verdict", "orientation", "series_uid", "volume_id")
     tree.attrs = {name: arrays["0"].attrs[name] for name in shared}
     return tree
-
-
-class _Values:
-    """Modality values of a level, on the device that was asked for.
-
-    Of a part that is asked for, that part alone is read: what Dask computes after it has read a
-    shard would make it read the whole shard.
-    """
-
-    def __init__(self, volume: "Volume", array: Any, put: Callable[[Any], Any]) -> None:
-        rescale = volume.attributes["rescale"]
-        self._array, self._put = array, put
-        self._linear = None if rescale["applied"] else (rescale["slope"], rescale["intercept"])
-        self.shape, self.ndim = array.shape, array.ndim
-        self.dtype = self._rescaled(np.zeros(1, array.dtype)).dtype
-
-    def __getitem__(self, part: Any) -> Any:
-        return self._rescaled(self._put(np.asarray(self._array[part])))
-
-    def _rescaled(self, values: Any) -> Any:
-        if self._linear is None:
-            return values
-        slope, intercept = self._linear
-        return values * slope + intercept
 
 
 def _coordinates(volume: "Volume", level: int, shape: tuple[int, ...]) -> dict[Hashable, Any]:
@@ -102,12 +76,3 @@ def _attributes(volume: "Volume", level: int) -> dict[str, Any]:
     if own["missing"] and (padding := modality_padding(volume)) is not None:
         attributes |= {"missing": own["missing"], "padding": list(padding)}
     return attributes
-
-
-def modality_padding(volume: "Volume") -> tuple[float, float] | None:
-    """Return which modality values stand for no data, inclusive; None if all are data."""
-    padding, rescale = padding_range(volume.attributes["padding"]), volume.attributes["rescale"]
-    if padding is None or rescale["applied"]:
-        return padding
-    low, high = sorted(end * rescale["slope"] + rescale["intercept"] for end in padding)
-    return low, high

@@ -11,7 +11,7 @@ from sansfilm.errors import OptionError
 from sansfilm.view.derived import derive
 from sansfilm.view.devices import placing
 from sansfilm.view.exits import modality_values
-from sansfilm.view.labelled import modality_padding
+from sansfilm.view.values import modality_padding, modality_range
 from sansfilm.view.world import (
     corners,
     is_sheared,
@@ -329,8 +329,7 @@ def _with_fill(
         return values, None, 0
     if values.dtype.kind == "f":
         return values, (math.nan, math.nan), math.nan
-    window = volume.ome["omero"]["channels"][0]["window"]
-    fill = math.floor(window["min"]) - 1
+    fill = math.floor(modality_range(volume)[0]) - 1
     for dtype in (values.dtype, "int16", "int32", "float64"):
         kind = np.dtype(dtype)
         fits = np.can_cast(values.dtype, kind)

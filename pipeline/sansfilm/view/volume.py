@@ -307,6 +307,23 @@ class Volume(StoredVolume):
 
         return to_sitk(self, level)
 
+    def to_itk_dict(self, level: int = 0) -> dict[str, Any]:
+        """Return an image as itk-wasm, ITK.js, vtk.js and ngff-zarr take it; needs no package.
+
+        ``itkwasm.Image(**volume.to_itk_dict())``, ``itk.image_from_dict(...)``. Modality values
+        (z, y, x), or (z, y, x, c) in colour; ``origin``, ``spacing`` and ``size`` are (x, y, z),
+        ``direction`` has the directions of x, y and z as columns, LPS.
+
+        Raises
+        ------
+        OptionError
+            For what it has no place: shear, uneven slices, times and the like, images without a
+            place in the patient.
+        """
+        from sansfilm.view.exits import to_itk_dict
+
+        return to_itk_dict(self, level)
+
     def to_torch(self, level: int = 0) -> "torch.Tensor":
         """Return a tensor of modality values, dimensions as in `axes`; needs PyTorch.
 
