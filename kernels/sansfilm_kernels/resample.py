@@ -93,7 +93,7 @@ def resample(
     tile = _HOST_TILE if is_numpy_namespace(xp) else _DEVICE_TILE
     planes = max(1, tile // max(1, math.prod(shape[1:])))
     for lead in np.ndindex(block.shape[:-3]):
-        source = block[lead]
+        source = block[(*lead, ...)]
         if not straight:
             source = xp.reshape(source, (-1,))
         for start in range(0, shape[0], planes):
@@ -106,7 +106,7 @@ def resample(
                 for axis, (row, size, end) in enumerate(zip(rows, sizes, ends, strict=True))
             ]  # fmt: skip
             values = sample(source, sizes, cells, rows, method, padding, fill, xp)
-            result[(*lead, slice(start, spans[0].stop))] = values
+            result[(*lead, slice(start, spans[0].stop), ...)] = values
     return result
 
 
@@ -191,8 +191,8 @@ def _sample_straight(
     if exists is not None:
         values = xp.where(exists, values, xp.zeros_like(values))
     weights = None if exists is None else xp.astype(exists, xp.float64)
-    # What shrinks first leaves least to do for the others.
-    for axis in sorted(range(3), key=lambda n: moved[n].low.shape[0] / part.shape[n]):
+    # What shrinks first leaves least to do for the others; in the same order for every tile.
+    for axis in sorted(range(3), key=lambda n: -abs(float(rows[n, order[n]]))):
         values = _blend(values, moved[axis], axis, xp)
         weights = None if weights is None else _blend(weights, moved[axis], axis, xp)
     values = xp.permute_dims(values, turn)
