@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sansfilm.errors import MissingPackageError, OptionError
-from sansfilm.view.exits import is_sheared, placed, ras_affine
+from sansfilm.view.exits import placed, ras_affine
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places
 from sansfilm.view.words import describe
+from sansfilm.view.world import is_sheared
 
 if TYPE_CHECKING:
     from ipywidgets import VBox

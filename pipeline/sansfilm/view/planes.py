@@ -7,6 +7,7 @@ import numpy as np
 
 from sansfilm.errors import OptionError
 from sansfilm.view.axis_values import label
+from sansfilm.view.world import nearest_axes
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -202,18 +203,6 @@ def _spread(plane: np.ndarray, axis: int, places: list[float]) -> tuple[np.ndarr
     far = distance[np.arange(rows), nearest] > reach
     spread[(slice(None),) * axis + (far,)] = np.ma.masked
     return spread, float(step)
-
-
-def nearest_axes(steps: np.ndarray) -> list[int]:
-    """Return for each patient axis (x, y, z) the array axis that runs most nearly along it."""
-    strength = np.abs(steps / np.linalg.norm(steps, axis=0))
-    found = [0, 0, 0]
-    for _ in range(3):
-        patient, axis = np.unravel_index(int(np.argmax(strength)), (3, 3))
-        found[int(patient)] = int(axis)
-        strength[patient, :] = -1
-        strength[:, axis] = -1
-    return found
 
 
 def _letters(direction: np.ndarray) -> str:
