@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sansfilm.archive import read
     from sansfilm.convert import ingest
     from sansfilm.landing import watch
+    from sansfilm.sample_data import samples
     from sansfilm.upkeep import gc, index, verify
     from sansfilm.view.archive import Archive
     from sansfilm.view.volume import Volume
@@ -39,6 +40,7 @@ __all__ = [
     "ingest",
     "open",
     "read",
+    "samples",
     "verify",
     "watch",
 ]
@@ -54,6 +56,7 @@ _LAZY = {
     "ingest": ("sansfilm.convert", "ingest"),
     "open": ("sansfilm.archive", "open_archive"),
     "read": ("sansfilm.archive", "read"),
+    "samples": ("sansfilm.sample_data", "samples"),
     "verify": ("sansfilm.upkeep", "verify"),
     "watch": ("sansfilm.landing", "watch"),
 }

@@ -7,6 +7,7 @@ import numpy as np
 
 from sansfilm.errors import OptionError
 from sansfilm.view.axis_values import label
+from sansfilm.view.world import nearest_axes
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -62,20 +63,38 @@ def place_title(volume: "Volume", axis: str, place: int) -> str:
 
 
 def hang(
-    volume: "Volume", level: int, affine: np.ndarray | None, at: Mapping[str, int] | None = None
+    volume: "Volume",
+    level: int,
+    affine: np.ndarray | None,
+    at: Mapping[str, int] | None = None,
+    cut: Mapping[str, int] | None = None,
 ) -> list[View]:
     """Return what one looks at: three planes through the patient, or images without a place."""
     if affine is None:
         return cut_images(volume, level, at or {})
-    return cut_views(volume, level, affine, choose_places(volume, at or {}))
+    return cut_views(volume, level, affine, choose_places(volume, at or {}), cut or {})
+
+
+def count_cuts(volume: "Volume", level: int, affine: np.ndarray) -> dict[str, int]:
+    """Return through how many places of a level each plane can be cut, by its title."""
+    axis_of, shape = nearest_axes(affine[:3, :3]), volume.levels[level].shape[-3:]
+    return {title: shape[3 - axis_of[down] - axis_of[across]] for title, down, across, _ in HANG}
 
 
 def cut_views(
-    volume: "Volume", level: int, affine: np.ndarray, places: Mapping[str, int]
+    volume: "Volume",
+    level: int,
+    affine: np.ndarray,
+    places: Mapping[str, int],
+    cut: Mapping[str, int],
 ) -> list[View]:
-    """Cut the three planes through the middle of a level, at a place of the further axes."""
+    """Cut three planes of a level, at a place of the further axes.
+
+    Each through the middle, or where `cut` says for its title: the number of the slice, counted
+    to the left, the back or the head of the patient.
+    """
     steps = affine[:3, :3]
-    axis_of = _nearest_axes(steps)
+    axis_of = nearest_axes(steps)
     array = volume.levels[level]
     shape = array.shape[-3:]
     absent = absent_slices(volume, level, places)
@@ -84,7 +103,10 @@ def cut_views(
         rows, columns = axis_of[down], axis_of[across]
         through = 3 - rows - columns
         place: list[Any] = [places.get(axis, slice(None)) for axis in volume.axes]
-        place[through - 3] = shape[through] // 2
+        number = cut.get(title, shape[through] // 2)
+        if title in cut and steps[3 - down - across, through] < 0:
+            number = shape[through] - 1 - number
+        place[through - 3] = number
         plane = _colour_last(volume, np.asarray(array[tuple(place)]))
         if through == 0 and absent[place[-3]]:
             plane, title = np.ma.array(plane, mask=True), f"{title}: slice missing"
@@ -181,18 +203,6 @@ def _spread(plane: np.ndarray, axis: int, places: list[float]) -> tuple[np.ndarr
     far = distance[np.arange(rows), nearest] > reach
     spread[(slice(None),) * axis + (far,)] = np.ma.masked
     return spread, float(step)
-
-
-def _nearest_axes(steps: np.ndarray) -> list[int]:
-    """Return for each patient axis (x, y, z) the array axis that runs most nearly along it."""
-    strength = np.abs(steps / np.linalg.norm(steps, axis=0))
-    found = [0, 0, 0]
-    for _ in range(3):
-        patient, axis = np.unravel_index(int(np.argmax(strength)), (3, 3))
-        found[int(patient)] = int(axis)
-        strength[patient, :] = -1
-        strength[:, axis] = -1
-    return found
 
 
 def _letters(direction: np.ndarray) -> str:

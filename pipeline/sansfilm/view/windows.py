@@ -8,6 +8,7 @@ import numpy as np
 
 import sansfilm_kernels as kernels
 from sansfilm.errors import OptionError
+from sansfilm.view.values import modality_range
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -114,11 +115,7 @@ def apply_window(volume: "Volume", window: Any, level: int) -> np.ndarray:
 
 def full_range(volume: "Volume") -> tuple[float, float, str]:
     """Return the window from the lowest to the highest modality value of level 0."""
-    limits = volume.ome["omero"]["channels"][0]["window"]
-    rescale = volume.attributes["rescale"]
-    ends = [limits["min"], limits["max"]]
-    if not rescale["applied"]:
-        ends = sorted(end * rescale["slope"] + rescale["intercept"] for end in ends)
+    ends = modality_range(volume)
     return sum(ends) / 2, max(ends[1] - ends[0], 1e-6), "LINEAR_EXACT"
 
 
@@ -139,14 +136,14 @@ def to_picture(volume: "Volume", values: np.ndarray, window: Chosen) -> np.ndarr
         modality = values.astype(np.float32)
         if not rescale["applied"]:
             modality = modality * np.float32(rescale["slope"]) + np.float32(rescale["intercept"])
-        shown = _shown(modality, window or full_range(volume))
+        shown = grey_of(modality, window or full_range(volume))
     picture: np.ndarray = np.floor(np.nan_to_num(shown) + 0.5).astype(np.uint8)
     if volume.attributes["photometric"] == "MONOCHROME1":
         np.subtract(255, picture, out=picture)
     return picture
 
 
-def _shown(modality: np.ndarray, window: tuple[float, float, str] | Table) -> np.ndarray:
+def grey_of(modality: np.ndarray, window: tuple[float, float, str] | Table) -> np.ndarray:
     """Return modality values as grey from 0 to 255; NaN stays NaN."""
     if isinstance(window, Table):
         ends = window.first - 1, window.first + len(window.entries)
