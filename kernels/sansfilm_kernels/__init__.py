@@ -15,6 +15,7 @@ from sansfilm_kernels.namespace import get_namespace, gpu_available, to_device, 
 from sansfilm_kernels.nvimgcodec import decode_jpeg
 from sansfilm_kernels.nvjpeg2000 import decode_jpeg2000
 from sansfilm_kernels.pyramid import downsample, pyramid
+from sansfilm_kernels.resample import resample
 from sansfilm_kernels.rescale import rescale
 from sansfilm_kernels.rle import decode_rle
 from sansfilm_kernels.window import window_linear, window_linear_exact, window_sigmoid
@@ -31,6 +32,7 @@ __all__ = [
     "gpu_available",
     "palette_to_rgb",
     "pyramid",
+    "resample",
     "rescale",
     "to_device",
     "to_host",

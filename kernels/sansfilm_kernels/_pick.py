@@ -1,7 +1,8 @@
-"""Block reductions that pick one of the voxels: maximum, mode and nearest."""
+"""Block reductions that pick one of the voxels: maximum, minimum, mode and nearest."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from array_api_compat import device
@@ -11,7 +12,8 @@ from sansfilm_kernels._mean import Factors, outside
 from sansfilm_kernels.namespace import Array
 
 
-def max_levels(
+def _extreme_levels(
+    fold: str,
     block: Array,
     levels: Sequence[Factors],
     outputs: Sequence[Array],
@@ -19,24 +21,30 @@ def max_levels(
     tile_voxels: int,
     xp: Any,
 ) -> None:
-    """Write the largest voxel of each cell of each level into `outputs`."""
+    """Write the largest or the smallest voxel of each cell of each level into `outputs`."""
+    choose = getattr(xp, fold)
     if xp.isdtype(block.dtype, "real floating"):
-        least = -float("inf")
+        least = -float("inf") if fold == "maximum" else float("inf")
     else:
-        least = int(xp.iinfo(block.dtype).min)
+        kind = xp.iinfo(block.dtype)
+        least = int(kind.min if fold == "maximum" else kind.max)
     for region in tiles(block.shape, levels[-1], tile_voxels):
-        largest, exists, before = block[region], None, (1,) * block.ndim
+        chosen, exists, before = block[region], None, (1,) * block.ndim
         if padding is not None:
-            exists = outside(largest, padding, xp)
-            largest = xp.where(exists, largest, xp.full_like(largest, least))
+            exists = outside(chosen, padding, xp)
+            chosen = xp.where(exists, chosen, xp.full_like(chosen, least))
         for factors, output in zip(levels, outputs, strict=True):
             steps = [factor // done for factor, done in zip(factors, before, strict=True)]
-            largest, before = _fold_cells(largest, steps, xp.maximum, xp), factors
-            result = largest
+            chosen, before = _fold_cells(chosen, steps, choose, xp), factors
+            result = chosen
             if exists is not None and padding is not None:
                 exists = _fold_cells(exists, steps, xp.logical_or, xp)
-                result = xp.where(exists, largest, xp.full_like(largest, padding[0]))
+                result = xp.where(exists, chosen, xp.full_like(chosen, padding[0]))
             output[reduced_region(region, factors)] = result
+
+
+max_levels = partial(_extreme_levels, "maximum")
+min_levels = partial(_extreme_levels, "minimum")
 
 
 def mode_levels(

@@ -10,14 +10,15 @@ from array_api_compat import device, is_numpy_namespace
 from sansfilm_kernels import _pyramid_cuda
 from sansfilm_kernels._grid import reduced_shape
 from sansfilm_kernels._mean import Factors, mean_levels
-from sansfilm_kernels._pick import max_levels, mode_levels, nearest
+from sansfilm_kernels._pick import max_levels, min_levels, mode_levels, nearest
 from sansfilm_kernels.namespace import Array, get_namespace
 
-type Method = Literal["mean", "max", "mode", "nearest"]
+type Method = Literal["mean", "max", "min", "mode", "nearest"]
 
 _WRITERS: dict[str, Callable[..., None]] = {
     "mean": mean_levels,
     "max": max_levels,
+    "min": min_levels,
     "mode": mode_levels,
 }
 _HOST_TILE = 1 << 18  # voxels: the temporaries of a tile stay in the cache of one core
@@ -42,14 +43,14 @@ def downsample(
         Not changed.
     factors : sequence of int
         One for each axis, at least 1.
-    method : {"mean", "max", "mode", "nearest"}, optional
+    method : {"mean", "max", "min", "mode", "nearest"}, optional
         mean: the exact mean of the voxels that are not padding, rounded once. Integers round half
         up, ``floor(x + 1/2)``, also below zero; their sums are int32 or int64 and cannot
         overflow. Floats are summed in float64 in a fixed order (first axis first, ascending) and
         rounded once to the dtype, so that CPU and GPU give the same bits; they are within 1 ulp
         of the exact mean, plus ``n * 2**-53`` of the mean magnitude of the cell's n voxels where
         these cancel. NaN propagates; a sum beyond float64 is infinite.
-        max: the largest voxel that is not padding; NaN propagates.
+        max, min: the largest or smallest voxel that is not padding; NaN propagates.
         mode: the most frequent value that is not padding, the smallest of several; for label maps.
         nearest: the voxel at offset ``(f - 1) // 2`` of the cell along each axis, or the last that
         exists; taken as it is, also if it is padding.
@@ -90,7 +91,7 @@ def pyramid(
     factors : sequence of sequence of int
         For each level one factor per axis, relative to `block` itself and a multiple of the level
         before, e.g. ``[(1, 2, 2), (2, 4, 4), (4, 8, 8)]``.
-    method : {"mean", "max", "mode", "nearest"}, optional
+    method : {"mean", "max", "min", "mode", "nearest"}, optional
         As in `downsample`.
     padding : (low, high), optional
         As in `downsample`.
@@ -114,7 +115,7 @@ def pyramid(
     xp = get_namespace(block)
     levels = _checked_levels(factors, block.ndim)
     if method != "nearest" and method not in _WRITERS:
-        raise ValueError(f"method must be one of max, mean, mode, nearest, got {method!r}")
+        raise ValueError(f"method must be one of max, mean, min, mode, nearest, got {method!r}")
     _check_dtype(block, method, xp)
     bounds = _checked_padding(padding, block, xp)
     if method == "nearest":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sansfilm.archive import open_archive as open
     from sansfilm.archive import read
     from sansfilm.convert import ingest
+    from sansfilm.sample_data import samples
     from sansfilm.upkeep import gc, index, verify
     from sansfilm.view.archive import Archive
     from sansfilm.view.volume import Volume
@@ -38,6 +39,7 @@ __all__ = [
     "ingest",
     "open",
     "read",
+    "samples",
     "verify",
 ]
 
@@ -52,6 +54,7 @@ _LAZY = {
     "ingest": ("sansfilm.convert", "ingest"),
     "open": ("sansfilm.archive", "open_archive"),
     "read": ("sansfilm.archive", "read"),
+    "samples": ("sansfilm.sample_data", "samples"),
     "verify": ("sansfilm.upkeep", "verify"),
 }
 

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 
-class Objects(Protocol):
-    """Whole objects by key: relative, with forward slashes.
+class Readable(Protocol):
+    """Whole objects by key that are only read: relative keys, with forward slashes.
 
     Every method raises TargetError, with the cure, if the storage fails.
     """
@@ -16,16 +16,24 @@ class Objects(Protocol):
         """Return the URL of a key."""
         ...
 
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read an object, or a range of it; FileNotFoundError if there is none."""
+        ...
+
+    def find(self, prefix: str) -> dict[str, int]:
+        """List all objects below a prefix: key -> size in bytes, sorted."""
+        ...
+
+
+class Objects(Readable, Protocol):
+    """Whole objects by key, to be read and written."""
+
     def put(self, key: str, data: bytes) -> None:
         """Write a whole object, replacing what was there in one step."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a whole object only if there is none; tell whether it was written."""
-        ...
-
-    def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Read an object, or a range of it; FileNotFoundError if there is none."""
         ...
 
     def delete(self, key: str) -> None:
@@ -42,8 +50,4 @@ class Objects(Protocol):
 
     def modified(self, key: str) -> float:
         """Return when an object was written, in seconds since 1970 UTC."""
-        ...
-
-    def find(self, prefix: str) -> dict[str, int]:
-        """List all objects below a prefix: key -> size in bytes, sorted."""
         ...

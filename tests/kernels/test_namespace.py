@@ -25,7 +25,7 @@ for window in (k.window_linear, k.window_linear_exact, k.window_sigmoid):
 k.apply_lut(stored, first=0, entries=np.arange(4, dtype=np.uint8))
 k.palette_to_rgb(stored, first=0, entries=np.zeros((4, 3), np.uint8))
 k.ybr_to_rgb(np.zeros((4, 3), np.uint8), bits=8)
-for method in ("mean", "max", "mode", "nearest"):
+for method in ("mean", "max", "min", "mode", "nearest"):
     k.pyramid(stored, [(2, 2, 2)], method=method, padding=(0, 0))
 k.to_host(stored)
 k.get_namespace(stored)

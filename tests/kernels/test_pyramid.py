@@ -19,7 +19,7 @@ from sansfilm_kernels._grid import reduced_region, reduced_shape, tiles
 MODULE = sys.modules[pyramid.__module__]
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
 FLOATS = ["float32", "float64"]
-METHODS = ["mean", "max", "mode", "nearest"]
+METHODS = ["mean", "max", "min", "mode", "nearest"]
 
 
 def cells(block, factors):
@@ -40,8 +40,8 @@ def expected_cell(cell, factors, method, padding):
         return low
     if method == "mean":
         return math.floor(Fraction(sum(kept), len(kept)) + Fraction(1, 2))
-    if method == "max":
-        return max(kept)
+    if method in ("max", "min"):
+        return max(kept) if method == "max" else min(kept)
     counted = Counter(kept)
     most = max(counted.values())
     return min(value for value, count in counted.items() if count == most)
@@ -271,7 +271,7 @@ def test_float_means_are_within_the_stated_error(xp, data, block):
 
 
 @settings(deadline=None)
-@given(data=st.data(), block=float_blocks(), method=st.sampled_from(["max", "nearest"]))
+@given(data=st.data(), block=float_blocks(), method=st.sampled_from(["max", "min", "nearest"]))
 def test_float_voxels_are_picked_unchanged(xp, data, block, method):
     levels = data.draw(chains(block.ndim, 3))
     for factors, result in zip(levels, pyramid(xp(block), levels, method=method), strict=True):
@@ -279,7 +279,8 @@ def test_float_voxels_are_picked_unchanged(xp, data, block, method):
             place = tuple(
                 min((f - 1) // 2, n - 1) for f, n in zip(factors, cell.shape, strict=True)
             )
-            assert value == (cell.max() if method == "max" else cell[place])
+            picked = {"max": cell.max, "min": cell.min, "nearest": lambda: cell[place]}  # noqa: B023
+            assert value == picked[method]()
 
 
 @settings(deadline=None)
@@ -320,7 +321,7 @@ def test_nan_as_padding_gives_the_mean_of_the_others(xp, dtype, data):
     block = rng.normal(0, 100, shape).astype(dtype)
     block[rng.random(shape) < data.draw(st.sampled_from([0.1, 0.5, 1.0]))] = np.nan
     nan = (math.nan, math.nan)
-    for method, reduce in (("mean", np.nanmean), ("max", np.nanmax)):
+    for method, reduce in (("mean", np.nanmean), ("max", np.nanmax), ("min", np.nanmin)):
         found = to_host(downsample(xp(block), (2, 3), method=method, padding=nan))
         for y, x in np.ndindex(found.shape):
             cell = block[2 * y : 2 * y + 2, 3 * x : 3 * x + 3].astype(np.float64)

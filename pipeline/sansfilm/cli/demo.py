@@ -6,7 +6,6 @@ from pathlib import Path
 import sansfilm
 from sansfilm.cli.commands import save_figure
 from sansfilm.cli.text import print_report, volume_line
-from sansfilm.errors import SourceNotFoundError
 
 SAMPLES = ("ct-head-j2k", "mr-asl")
 
@@ -17,12 +16,9 @@ def run_demo(output: str) -> int:
     Raises
     ------
     SourceNotFoundError
-        Outside of the repository.
+        If this installation came without its data.
     """
-    data = Path(__file__).resolve().parents[3] / "tests" / "data"
-    sources = [data / name for name in SAMPLES]
-    if not all(source.is_dir() for source in sources):
-        raise SourceNotFoundError(f"the sample is in the repository, not at {data}: clone it")
+    sources = [sansfilm.samples(name) for name in SAMPLES]
     folder = Path(output)
     archive_url = folder / "archive"
     report = sansfilm.ingest(sources, archive_url)

@@ -1,6 +1,6 @@
 """An archive as a researcher sees it: a table of volumes, and each of them by its UID."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +12,8 @@ from sansfilm.view.volume import Volume
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sansfilm.view.patches import PatchDataset, Transform
 
 _LENGTHS = ("spacing_min_mm", "spacing_max_mm", "shear_deg")
 """Columns of numbers that single images and those without a place do not have."""
@@ -103,6 +105,56 @@ class Archive:
         """
         tables = {"volumes": self._current, "problems": self._problems, "objects": self._objects}
         return ask(question, tables)
+
+    def patches(
+        self,
+        patch_size: int | Sequence[int],
+        *,
+        level: int = 0,
+        samples_per_volume: int | None = None,
+        patch_overlap: int | Sequence[int] = 0,
+        seed: int = 0,
+        transform: "Transform | None" = None,
+    ) -> "PatchDataset":
+        """Return a dataset of patches of all volumes, for PyTorch's DataLoader; needs PyTorch.
+
+        ``archive.select(modality="CT").patches(64, samples_per_volume=8)``. Of each patch only
+        the chunks that it touches are read. An item is a dictionary: ``image`` is float32
+        (channel, z, y, x) in modality values, times and colours being the channels; ``affine``
+        maps an index (z, y, x, 1) of the patch to LPS millimetres; ``start`` is its first voxel in
+        the level, ``valid`` how many of its voxels are the volume's: of one that is smaller than
+        a patch the rest is padding, or the volume's lowest value. ``volume_id``, ``series_uid``,
+        ``modality`` and ``level`` say what it is of.
+
+        Parameters
+        ----------
+        patch_size : int or (z, y, x)
+            Voxels of the level.
+        level : int, optional
+        samples_per_volume : int, optional
+            How many random patches of each volume: others in each epoch (`set_epoch`), the same
+            for the same `seed`, epoch and index, however many workers there are. Without it all
+            patches of a grid, the last ones of which end where the volume ends.
+        patch_overlap : int or (z, y, x), optional
+            Voxels that neighbours in the grid share.
+        seed : int, optional
+        transform : callable, optional
+            Takes an item and returns what the dataset gives. It has to pickle for workers that
+            are spawned.
+
+        Raises
+        ------
+        OptionError
+            For a size that is none, a level that some volumes do not have, and volumes without
+            z, y and x.
+        """
+        from sansfilm.view.patches import PatchDataset
+
+        return PatchDataset(
+            self._target, self.rows(), patch_size, level=level,
+            samples_per_volume=samples_per_volume, patch_overlap=patch_overlap, seed=seed,
+            transform=transform,
+        )  # fmt: skip
 
     @property
     def problems(self) -> "pd.DataFrame":

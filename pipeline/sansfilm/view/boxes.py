@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sansfilm.errors import OptionError
+from sansfilm.view.world import corners, voxel_edges
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,18 +25,14 @@ def sel_mm(volume: "Volume", level: int, box: Mapping[str, Any]) -> "xr.DataArra
         raise OptionError("these images have no place in the patient: use to_xarray().sel")
     ends = [_ends(name, box[name]) for name in "xyz"]
     array = volume.to_xarray(level)
-    shape = [array.sizes[axis] for axis in "zyx"]
-    edges = [np.arange(size + 1) - 0.5 for size in shape]
-    uneven = volume.attributes["axes_values"].get("z")
-    if uneven is not None:
-        edges[0] = _uneven_edges(affine, np.asarray(uneven["values"], np.float64))
-    outline = _corners(affine, [(edge[0], edge[-1]) for edge in edges])
+    edges = voxel_edges(volume, level)
+    outline = corners(affine, [(edge[0], edge[-1]) for edge in edges])
     spans = list(zip(outline.min(axis=0), outline.max(axis=0), strict=True))
     whole = [
         (low if a is None else a, high if b is None else b)
         for (a, b), (low, high) in zip(ends, spans, strict=True)
     ]
-    indices = _corners(np.linalg.inv(affine), whole)
+    indices = corners(np.linalg.inv(affine), whole)
     chosen = [
         _cells(edge, low, high)
         for edge, low, high in zip(edges, indices.min(axis=0), indices.max(axis=0), strict=True)
@@ -71,24 +67,9 @@ def _ends(name: str, side: Any) -> tuple[float | None, float | None]:
     return found[0], found[1]
 
 
-def _corners(affine: np.ndarray, spans: Any) -> np.ndarray:
-    """Return where an affine maps the 8 corners of a box to; shape (8, 3)."""
-    corners = np.array([[*corner, 1.0] for corner in product(*spans)])
-    return np.asarray((corners @ affine.T)[:, :3])
-
-
 def _cells(edges: np.ndarray, low: float, high: float) -> slice:
     """Return the voxels between whose edges some of a span lies; one for a place."""
     hair = min(_HAIR, (high - low) / 2)
     start = int(np.searchsorted(edges, low + hair, side="right")) - 1
     stop = int(np.searchsorted(edges, high - hair, side="left"))
     return slice(max(start, 0), min(max(stop, start + 1), len(edges) - 1))
-
-
-def _uneven_edges(affine: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the middles between uneven slices, counted in the affine's steps along z."""
-    step = affine[:3, 0]
-    length = np.linalg.norm(step)
-    where = (places - affine[:3, 3] @ step / length) / length
-    gaps = np.diff(where) / 2
-    return np.concatenate([where[:1] - gaps[:1], where[:-1] + gaps, where[-1:] + gaps[-1:]])

@@ -1,12 +1,14 @@
 """Ways out: the objects of the libraries that researchers already use, in modality values."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.axis_values import time_step
+from sansfilm.view.world import is_sheared, placed_affine
 
 if TYPE_CHECKING:
     import nibabel
@@ -37,7 +39,7 @@ def to_nibabel(volume: "Volume", level: int) -> "nibabel.Nifti1Image":
     image = nibabel.Nifti1Image(modality_values(volume, level).transpose(order), affine)
     # A quaternion has no place for shear: readers then take the matrix, which is exact.
     image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="unknown" if _is_sheared(affine) else "scanner")
+    image.set_qform(affine, code="unknown" if is_sheared(affine) else "scanner")
     step = time_step(volume.attributes["axes_values"].get("t")) if "t" in further else None
     image.header.set_xyzt_units("mm", "unknown" if step is None else "sec")
     if further:  # t is the first of them
@@ -61,21 +63,62 @@ def to_sitk(volume: "Volume", level: int) -> "SimpleITK.Image":
         import SimpleITK
     except ImportError as exc:
         raise MissingPackageError("SimpleITK is needed: pip install 'sansfilm[sitk]'") from exc
-    affine = placed(volume, level, "SimpleITK")[:, [2, 1, 0, 3]]
-    if volume.axes != ("z", "y", "x"):
+    axes = _itk_axes(volume, level, "SimpleITK", {("z", "y", "x")})
+    image = SimpleITK.GetImageFromArray(modality_values(volume, level))
+    image.SetSpacing(axes.spacing)
+    image.SetOrigin(axes.origin)
+    image.SetDirection(axes.direction.ravel().tolist())
+    return image
+
+
+def to_itk_dict(volume: "Volume", level: int) -> dict[str, Any]:
+    """See Volume.to_itk_dict."""
+    grey, colour = ("z", "y", "x"), ("c", "z", "y", "x")
+    axes = _itk_axes(volume, level, "ITK", {grey, colour})
+    values = modality_values(volume, level)
+    if volume.axes == colour:
+        values = np.ascontiguousarray(np.moveaxis(values, 0, -1))
+    return {
+        "imageType": {
+            "dimension": 3,
+            "componentType": values.dtype.name,
+            "pixelType": "RGB" if volume.axes == colour else "Scalar",
+            "components": 3 if volume.axes == colour else 1,
+        },
+        "name": volume.volume_id,
+        "origin": axes.origin,
+        "spacing": axes.spacing,
+        "direction": axes.direction,
+        "size": list(values.shape[2::-1]),
+        "metadata": {},
+        "data": values,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _ItkAxes:
+    """What ITK knows of a place: origin and spacing (x, y, z), direction by columns, LPS."""
+
+    origin: list[float]
+    spacing: list[float]
+    direction: np.ndarray
+
+
+def _itk_axes(volume: "Volume", level: int, package: str, held: set[tuple[str, ...]]) -> _ItkAxes:
+    affine = placed(volume, level, package)[:, [2, 1, 0, 3]]
+    if volume.axes not in held:
         first = next(axis for axis in volume.axes if axis not in "zyx")
         raise OptionError(
-            f"only (z, y, x) becomes a SimpleITK image, this is ({', '.join(volume.axes)}): "
+            f"only (z, y, x) becomes a {package} image, this is ({', '.join(volume.axes)}): "
             f"take one of them with Volume.to_xarray().isel({first}=0)"
         )
+    if is_sheared(affine):
+        raise OptionError(
+            f"{package} has no place for shear: use resample(), which sets it upright, "
+            "to_nibabel, or affine_lps"
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if _is_sheared(affine):
-        raise OptionError("SimpleITK has no place for shear: use to_nibabel, or affine_lps")
-    image = SimpleITK.GetImageFromArray(modality_values(volume, level))
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    return image
+    return _ItkAxes(affine[:3, 3].tolist(), spacing.tolist(), affine[:3, :3] / spacing)
 
 
 def export(volume: "Volume", path: str | Path, level: int) -> Path:
@@ -104,20 +147,13 @@ def ras_affine(affine: np.ndarray) -> np.ndarray:
     return turned
 
 
-def _is_sheared(affine: np.ndarray) -> bool:
-    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3)
-
-
 def placed(volume: "Volume", level: int, package: str) -> np.ndarray:
     """Return the affine of a level; OptionError if there is none that holds for each slice."""
-    affine = volume.affine(level)
-    if affine is None:
-        raise OptionError("these images have no place in the patient: use to_xarray")
+    affine = placed_affine(volume, level, "to_xarray")
     if "z" in volume.attributes["axes_values"]:
         raise OptionError(
-            f"{package} has no place for slices at uneven distances: use to_xarray, "
-            "whose z says where each one is"
+            f"{package} has no place for slices at uneven distances: use resample(), which makes "
+            "them even, or to_xarray, whose z says where each one is"
         )
     return affine
 

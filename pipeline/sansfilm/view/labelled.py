@@ -8,21 +8,24 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from sansfilm.model import padding_range
 from sansfilm.view.axis_values import axis_coordinates
+from sansfilm.view.devices import placing
+from sansfilm.view.values import ModalityValues, modality_padding
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
 
 
-def to_xarray(volume: "Volume", level: int) -> xr.DataArray:
+def to_xarray(volume: "Volume", level: int, device: str = "cpu") -> xr.DataArray:
     """See Volume.to_xarray."""
-    volume.factors(level)  # checks the level
-    array = volume.levels[level]
+    put = placing(device)
+    values, array = ModalityValues(volume, level, put), volume.levels[level]
     # The place is part of the key: a copy of a volume, perhaps a damaged one, is another array.
-    key = f"sansfilm-{tokenize(volume.uri, level)}"
-    values = array if volume.attributes["rescale"]["applied"] else _Rescaled(volume, array)
-    lazy = da.from_array(values, chunks=array.shards or array.chunks, name=key)
+    key = f"sansfilm-{tokenize(volume.uri, level, device)}"
+    lazy = da.from_array(
+        values, chunks=array.shards or array.chunks, name=key, asarray=False,
+        meta=put(np.empty((0,) * array.ndim, values.dtype)),
+    )  # fmt: skip
     coordinates = _coordinates(volume, level, array.shape)
     name = volume.modality or None
     return xr.DataArray(lazy, coordinates, volume.axes, name, _attributes(volume, level))
@@ -36,23 +39,6 @@ def to_datatree(volume: "Volume") -> xr.DataTree:
     shared = ("modality", "verdict", "orientation", "series_uid", "volume_id")
     tree.attrs = {name: arrays["0"].attrs[name] for name in shared}
     return tree
-
-
-class _Rescaled:
-    """Stored values of a level as modality values.
-
-    Of a part that is asked for, that part alone is read: what Dask computes after it has read a
-    shard would make it read the whole shard.
-    """
-
-    def __init__(self, volume: "Volume", array: Any) -> None:
-        rescale = volume.attributes["rescale"]
-        self._array, self._slope, self._intercept = array, rescale["slope"], rescale["intercept"]
-        self.shape, self.ndim = array.shape, array.ndim
-        self.dtype = (np.zeros(1, array.dtype) * self._slope + self._intercept).dtype
-
-    def __getitem__(self, part: Any) -> np.ndarray:
-        return np.asarray(self._array[part] * self._slope + self._intercept)
 
 
 def _coordinates(volume: "Volume", level: int, shape: tuple[int, ...]) -> dict[Hashable, Any]:
@@ -87,9 +73,6 @@ def _attributes(volume: "Volume", level: int) -> dict[str, Any]:
         "series_uid": volume.series_uid,
         "volume_id": volume.volume_id,
     }
-    if own["missing"]:
-        padding, rescale = np.array(padding_range(own["padding"])), own["rescale"]
-        if not rescale["applied"]:
-            padding = np.sort(padding * rescale["slope"] + rescale["intercept"])
-        attributes |= {"missing": own["missing"], "padding": padding.tolist()}
+    if own["missing"] and (padding := modality_padding(volume)) is not None:
+        attributes |= {"missing": own["missing"], "padding": list(padding)}
     return attributes

@@ -7,6 +7,7 @@ import numpy as np
 
 from sansfilm.errors import OptionError
 from sansfilm.view.axis_values import label
+from sansfilm.view.world import nearest_axes
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -75,7 +76,7 @@ def cut_views(
 ) -> list[View]:
     """Cut the three planes through the middle of a level, at a place of the further axes."""
     steps = affine[:3, :3]
-    axis_of = _nearest_axes(steps)
+    axis_of = nearest_axes(steps)
     array = volume.levels[level]
     shape = array.shape[-3:]
     absent = absent_slices(volume, level, places)
@@ -181,18 +182,6 @@ def _spread(plane: np.ndarray, axis: int, places: list[float]) -> tuple[np.ndarr
     far = distance[np.arange(rows), nearest] > reach
     spread[(slice(None),) * axis + (far,)] = np.ma.masked
     return spread, float(step)
-
-
-def _nearest_axes(steps: np.ndarray) -> list[int]:
-    """Return for each patient axis (x, y, z) the array axis that runs most nearly along it."""
-    strength = np.abs(steps / np.linalg.norm(steps, axis=0))
-    found = [0, 0, 0]
-    for _ in range(3):
-        patient, axis = np.unravel_index(int(np.argmax(strength)), (3, 3))
-        found[int(patient)] = int(axis)
-        strength[patient, :] = -1
-        strength[:, axis] = -1
-    return found
 
 
 def _letters(direction: np.ndarray) -> str:

@@ -1,189 +1,30 @@
 """One volume of an archive: lazy arrays with their place in the patient, and its headers."""
 
-import hashlib
-import io
-import json
-from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sansfilm.errors import IntegrityError, OptionError, VolumeNotFoundError
-from sansfilm.model import Verdict
-from sansfilm.objects import Objects
+from sansfilm.view.stored import StoredVolume
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import nibabel
-    import pandas as pd
     import pydicom
     import SimpleITK
     import torch
     import xarray as xr
-    import zarr
     from matplotlib.figure import Figure
     from monai.data import MetaTensor
 
 
-class Volume:
-    """A published volume; nothing is read before it is asked for.
+class Volume(StoredVolume):
+    """A published volume, and what researchers do with it; nothing is read before it is asked for.
 
-    Voxels and headers have checksums of their own; metadata and frame table are compared with
-    the commit record when they are read, so that no bit of an affine flips unseen.
-
-    Raises
-    ------
-    VolumeNotFoundError
-        If the volume is not committed: what is half written does not exist.
-    IntegrityError
-        If its metadata is not what was committed.
+    Every volume has the same methods: of an archive, of `sansfilm.read`, and made of another one.
     """
 
-    def __init__(self, target: Objects, key: str) -> None:
-        self._target, self.key = target, key
-        try:
-            objects = json.loads(target.get(f"{key}/_commit.json"))["objects"]
-            self._digests = {stored["key"]: stored["sha256"] for stored in objects}
-            self._sizes = {stored["key"]: int(stored["size"]) for stored in objects}
-        except FileNotFoundError as exc:
-            raise VolumeNotFoundError(f"no committed volume at {target.join(key)}") from exc
-        except (ValueError, KeyError, TypeError) as exc:
-            raise self._damaged("_commit.json") from exc
-        attributes = json.loads(self.read("zarr.json"))["attributes"]
-        self.attributes: dict[str, Any] = attributes["sansfilm"]
-        self.ome: dict[str, Any] = attributes["ome"]
-
-    def read(self, name: str) -> bytes:
-        """Read an object that has no checksum of its own."""
-        try:
-            data = self._target.get(f"{self.key}/{name}")
-        except FileNotFoundError as exc:
-            raise self._damaged(name) from exc
-        if hashlib.sha256(data).hexdigest() != self._digests.get(name):
-            raise self._damaged(name)
-        return data
-
-    def _damaged(self, name: str) -> IntegrityError:
-        where = self._target.join(f"{self.key}/{name}")
-        return IntegrityError(where, "is damaged: see `sansfilm verify`")
-
-    def _open(self, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
-        from sansfilm.view.zarr_store import open_levels
-
-        documents = {name: self.read(name) for name in (f"{path}/zarr.json" for path in paths)}
-        return open_levels(self._target, self.key, paths, documents)
-
-    @property
-    def uri(self) -> str:
-        """URL of the OME-Zarr image, for any reader of such."""
-        return self._target.join(self.key)
-
-    @property
-    def volume_id(self) -> str:
-        """Identity of the volume: a digest of its sources and the options."""
-        return str(self.attributes["volume_id"])
-
-    @property
-    def series_uid(self) -> str:
-        """SeriesInstanceUID."""
-        return str(self.attributes["series_uid"])
-
-    @property
-    def modality(self) -> str:
-        """Modality: CT, MR, ..."""
-        return str(self.attributes["modality"])
-
-    @property
-    def unit(self) -> str:
-        """Unit of modality values: HU for most CT; "" where DICOM says nothing."""
-        return str(self.attributes["rescale"]["unit"])
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the geometry turned out to be: code, numbers, and a sentence."""
-        return Verdict(**self.attributes["verdict"])
-
-    @property
-    def affine_lps(self) -> np.ndarray | None:
-        """Index (z, y, x, 1) -> millimetres (x, y, z, 1) in DICOM's LPS frame; shape (4, 4).
-
-        The same for every time, channel, ... . None for images without a place in the patient.
-        Of unevenly spaced slices (verdict ``variable``) it holds on the whole only:
-        `to_xarray` says where each one is.
-        """
-        affine = self.attributes["affine_lps"]
-        return None if affine is None else np.array(affine)
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Names of the array axes: (z, y, x), or (i, y, x) without a place in the patient.
-
-        Before these ``t`` (time), one axis of what else frames differ in (``b``, ``echo``, ...)
-        and, in colour, ``c``; the frames of a cine are (t, y, x).
-        """
-        return tuple(axis["name"] for axis in self.ome["multiscales"][0]["axes"])
-
-    @property
-    def spacing_mm(self) -> tuple[float | None, ...]:
-        """Distance of voxels along each axis; None along an axis without one."""
-        return tuple(self.attributes["spacing_mm"])
-
-    def affine(self, level: int = 0) -> np.ndarray | None:
-        """Return `affine_lps` for the indices of a level; the half-voxel shift is in it."""
-        affine = self.affine_lps
-        if affine is None:
-            return None
-        factors = self.factors(level)[[self.axes.index(axis) for axis in "zyx"]]
-        scaled = affine.copy()
-        scaled[:3, :3] = affine[:3, :3] * factors
-        scaled[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((factors - 1) / 2)
-        return scaled
-
-    def factors(self, level: int) -> np.ndarray:
-        """Return how many voxels of level 0 one voxel of a level spans along each axis.
-
-        Whole numbers, but for the levels that a slide brought along.
-
-        Raises
-        ------
-        OptionError
-            If there is no such level.
-        """
-        datasets = self.ome["multiscales"][0]["datasets"]
-        if not 0 <= level < len(datasets):
-            raise OptionError(f"level must be 0 to {len(datasets) - 1}, got {level}")
-        scales = [
-            dataset["coordinateTransformations"][0]["scale"]
-            for dataset in (datasets[level], datasets[0])
-        ]
-        return np.asarray(np.round(np.divide(scales[0], scales[1]), 6))
-
-    @cached_property
-    def levels(self) -> "list[zarr.Array[Any]]":
-        """Zarr arrays of all resolution levels, full resolution first. A lost chunk raises."""
-        return self._open([dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]])
-
-    @property
-    def array(self) -> "zarr.Array[Any]":
-        """Zarr array of level 0."""
-        return self.levels[0]
-
-    @cached_property
-    def header_array(self) -> "zarr.Array[Any]":
-        """Zarr array of all headers, uint8; `frames` says where each one lies."""
-        return self._open(["dicom/headers"])[0]
-
-    @cached_property
-    def frames(self) -> "pd.DataFrame":
-        """One row per frame: index, source, position, rescale, windows, digest, acquisition."""
-        import pandas as pd
-
-        # Without threads for the same reason as the catalogue is read: see catalogue.table.
-        return pd.read_parquet(io.BytesIO(self.read("frames.parquet")), use_threads=False)
-
-    def to_xarray(self, level: int = 0) -> "xr.DataArray":
+    def to_xarray(self, level: int = 0, *, device: str = "cpu") -> "xr.DataArray":
         """Return a level as a lazy DataArray of modality values.
 
         Dimensions as in `axes`. Coordinates of z, y and x in mm: the position along each array
@@ -193,10 +34,23 @@ class Volume:
         it is numbered, and each is a coordinate of its own, by DICOM keyword. ``attrs`` has the
         affine to patient coordinates, unit, verdict and UIDs; of volumes with missing frames
         their indices (``missing``) and what they hold (``padding``).
+
+        Parameters
+        ----------
+        level : int, optional
+        device : {"cpu", "gpu"}, optional
+            gpu: what is computed are CuPy arrays; each chunk is decoded by the CPU and copied.
+
+        Raises
+        ------
+        OptionError
+            If there is no such level or device.
+        DeviceError
+            If there is no GPU.
         """
         from sansfilm.view.labelled import to_xarray
 
-        return to_xarray(self, level)
+        return to_xarray(self, level, device)
 
     def to_datatree(self) -> "xr.DataTree":
         """Return all levels as a lazy DataTree: ``tree["0/image"]`` is `to_xarray` of level 0."""
@@ -235,6 +89,129 @@ class Volume:
         from sansfilm.view.boxes import sel_mm
 
         return sel_mm(self, level, {"x": x, "y": y, "z": z})
+
+    def resample(
+        self,
+        spacing_mm: Any,
+        *,
+        method: str | None = None,
+        level: int | None = None,
+        device: str = "cpu",
+    ) -> "Volume":
+        """Return the volume on an even, upright lattice: a new Volume, in memory.
+
+        It covers this one from edge to edge, along the same rows and columns; z is at right
+        angles to them, so that shear is gone. Uneven slices count where they are. Padding is left
+        out: where it has more than half of the weight, as in slices that are missing, and beyond
+        the volume the result has padding too (``attributes["padding"]``), of which series without
+        one get a value of their own, one below their lowest; fractional values NaN. Slices of
+        nothing else are ``missing``.
+
+        Parameters
+        ----------
+        spacing_mm : float or (z, y, x)
+            Distance of voxels, mm.
+        method : {"linear", "nearest"}, optional
+            linear, computed in float64 and rounded once to the dtype of the modality values; of
+            label maps nearest.
+        level : int, optional
+            Where the values come from. The coarsest level whose voxels are nowhere larger than
+            `spacing_mm`, unless it is given, so that each voxel counts when there are fewer of
+            them; whole voxels that are still to be taken together are reduced in memory. With
+            nearest of anything but label maps always level 0, and nothing is reduced.
+        device : {"cpu", "gpu"}, optional
+            Where it is computed. The result is in host memory.
+
+        Raises
+        ------
+        OptionError
+            For images without a place in the patient, slices that lie on no line, a distance that
+            is none, and a result of more than 16 GiB.
+        DeviceError
+            If there is no GPU.
+        """
+        from sansfilm.view.reslice import resample
+
+        return resample(self, spacing_mm, method, level, device)
+
+    def mpr(
+        self,
+        plane: Any = "coronal",
+        *,
+        spacing_mm: Any = None,
+        at: Any = None,
+        method: str | None = None,
+        level: int | None = None,
+        device: str = "cpu",
+    ) -> "Volume":
+        """Return planes of any orientation through the volume: a new Volume, in memory.
+
+        Its z runs from plane to plane, y and x are rows and columns as radiologists hang them:
+        the patient's right on the left, or anterior on the left of sagittal planes; feet down, or
+        the back in planes that are nearer to axial ones.
+
+        Parameters
+        ----------
+        plane : {"axial", "coronal", "sagittal"} or (x, y, z), optional
+            The planes of the patient, or the direction from plane to plane, in LPS.
+        spacing_mm : float or (z, y, x), optional
+            Distance of planes, rows and columns, mm; the smallest of the volume.
+        at : (x, y, z), optional
+            A point in LPS millimetres: only the plane through it.
+        method, level, device : optional
+            As in `resample`.
+
+        Raises
+        ------
+        OptionError, DeviceError
+            As in `resample`, and if the point is outside of the volume.
+        """
+        from sansfilm.view.reslice import mpr
+
+        return mpr(self, plane, spacing_mm, at, method, level, device)
+
+    def mip(
+        self,
+        plane: Any = "coronal",
+        *,
+        slab_mm: float | None = None,
+        kind: str = "max",
+        spacing_mm: Any = None,
+        at: Any = None,
+        level: int | None = None,
+        device: str = "cpu",
+    ) -> "Volume":
+        """Return a projection, or one for each slab: a new Volume, in memory, z across the slabs.
+
+        The values along a line are taken as far apart as voxels are along their own axis, where
+        the line is parallel to one, else as far as they are apart where they are closest.
+
+        Parameters
+        ----------
+        plane : {"axial", "coronal", "sagittal"} or (x, y, z), optional
+            As in `mpr`: what the projection is seen in.
+        slab_mm : float, optional
+            How thick each slab is; they lie side by side. One of the whole volume.
+        kind : {"max", "min", "mean"}, optional
+            Of values that are not padding.
+        spacing_mm : float or (y, x), optional
+            Distance of rows and columns, mm; the smallest of the volume.
+        at : (x, y, z), optional
+            A point in LPS millimetres: only the slab around it.
+        level : int, optional
+            As in `resample`: from the distances that are asked for. Of a higher level it is the
+            largest mean, not the largest value.
+        device : {"cpu", "gpu"}, optional
+            Where it is computed.
+
+        Raises
+        ------
+        OptionError, DeviceError
+            As in `mpr`.
+        """
+        from sansfilm.view.reslice import mip
+
+        return mip(self, plane, slab_mm, kind, spacing_mm, at, level, device)
 
     def window(self, window: Any = None, *, level: int = 0) -> np.ndarray:
         """Return a level as a picture: uint8, same shape, windowed, MONOCHROME1 inverted.
@@ -329,6 +306,23 @@ class Volume:
         from sansfilm.view.exits import to_sitk
 
         return to_sitk(self, level)
+
+    def to_itk_dict(self, level: int = 0) -> dict[str, Any]:
+        """Return an image as itk-wasm, ITK.js, vtk.js and ngff-zarr take it; needs no package.
+
+        ``itkwasm.Image(**volume.to_itk_dict())``, ``itk.image_from_dict(...)``. Modality values
+        (z, y, x), or (z, y, x, c) in colour; ``origin``, ``spacing`` and ``size`` are (x, y, z),
+        ``direction`` has the directions of x, y and z as columns, LPS.
+
+        Raises
+        ------
+        OptionError
+            For what it has no place: shear, uneven slices, times and the like, images without a
+            place in the patient.
+        """
+        from sansfilm.view.exits import to_itk_dict
+
+        return to_itk_dict(self, level)
 
     def to_torch(self, level: int = 0) -> "torch.Tensor":
         """Return a tensor of modality values, dimensions as in `axes`; needs PyTorch.

@@ -8,6 +8,7 @@ import numpy as np
 
 import sansfilm_kernels as kernels
 from sansfilm.errors import OptionError
+from sansfilm.view.values import modality_range
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -114,11 +115,7 @@ def apply_window(volume: "Volume", window: Any, level: int) -> np.ndarray:
 
 def full_range(volume: "Volume") -> tuple[float, float, str]:
     """Return the window from the lowest to the highest modality value of level 0."""
-    limits = volume.ome["omero"]["channels"][0]["window"]
-    rescale = volume.attributes["rescale"]
-    ends = [limits["min"], limits["max"]]
-    if not rescale["applied"]:
-        ends = sorted(end * rescale["slope"] + rescale["intercept"] for end in ends)
+    ends = modality_range(volume)
     return sum(ends) / 2, max(ends[1] - ends[0], 1e-6), "LINEAR_EXACT"
 
 

@@ -8,12 +8,12 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype, cpu
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-from sansfilm.objects import Objects
+from sansfilm.objects import Readable
 from sansfilm.remote import harden, options_for
 
 
 def open_levels(
-    target: Objects, volume: str, paths: Sequence[str], documents: Mapping[str, bytes]
+    target: Readable, volume: str, paths: Sequence[str], documents: Mapping[str, bytes]
 ) -> "list[zarr.Array[Any]]":
     """Open the levels of a volume read-only.
 
@@ -49,7 +49,7 @@ class _Known(WrapperStore[Store]):
         return await super().get(key, prototype, byte_range)
 
 
-def _store(target: Objects, volume: str) -> Store:
+def _store(target: Readable, volume: str) -> Store:
     where = target.join(volume)
     if where.startswith("memory:") and "://" not in where:
         objects: dict[str, Buffer] = {
