@@ -15,6 +15,7 @@ MEANINGS = {
     "single": "One slice, or one image without a place in the patient.",
     "series2d": "Images without a common geometry, along an index or along time.",
     "tiled": "Tiles of a whole-slide image.",
+    "resampled": "Made of another volume: on an even lattice, along planes, or projected.",
 }
 """Every code, in words."""
 
