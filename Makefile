@@ -1,8 +1,8 @@
 # Everything from a fresh clone; `make` alone lists what there is.
 #
 # All of it lives in .venv, in the versions of constraints.txt. The empty files .venv/.created,
-# .runtime, .dev and .gpu remember what was done: a second run installs nothing, and a change of
-# pyproject.toml or constraints.txt installs again.
+# .runtime, .dev, .docs and .gpu remember what was done: a second run installs nothing, and a change
+# of pyproject.toml or constraints.txt installs again.
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
@@ -18,7 +18,7 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench docs format constraints clean
+.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench docs verdicts format constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,7 +31,8 @@ help:
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the benchmarks'
 	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
-	@echo 'make docs         write docs/verdicts.md anew, from all real data that is here'
+	@echo 'make docs         the documentation as a web site, into build/site'
+	@echo 'make verdicts     write docs/verdicts.md anew, from all real data that is here'
 	@echo 'make format       let ruff rewrite the code'
 	@echo 'make constraints  choose the newest versions anew and write constraints.txt'
 	@echo 'make clean        remove .venv and all that was built'
@@ -75,7 +76,12 @@ FUZZ ?= 100000
 fuzz: .venv/.dev
 	SANSFILM_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/decode/test_fuzz.py
 
-docs: .venv/.runtime
+# Nothing is fetched; a warning is an error. The tables that the code decides are made first.
+docs: .venv/.docs
+	$(BIN)/python docs/make_tables.py
+	$(BIN)/python -m sphinx --fail-on-warning docs build/site
+
+verdicts: .venv/.runtime
 	$(BIN)/python docs/make_verdicts.py
 
 format: .venv/.dev
@@ -112,6 +118,11 @@ clean:
 	@$(INSTALL_HERE) --group test --group lint
 	@touch $@
 
+.venv/.docs: .venv/.dev
+	@echo 'Installing what the documentation needs (a minute or two)'
+	@$(INSTALL) --group docs
+	@touch $@
+
 .venv/.gpu: .venv/.dev
 	@echo 'Installing what a GPU needs (a minute or two)'
 	@$(INSTALL) --editable '.[gpu]' --build-constraint constraints.txt
@@ -125,7 +136,7 @@ constraints: .venv/.created
 	@mkdir -p build
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/resolved.json \
-	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint pip hatchling editables
+	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint --group docs pip hatchling editables
 	@grep '^#' constraints.txt >build/constraints.txt
 	@$(BIN)/python -c 'import json; \
 	    found = [item["metadata"] for item in json.load(open("build/resolved.json"))["install"]]; \

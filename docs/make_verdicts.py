@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sansfilm
-from sansfilm.errors import DESCRIPTIONS
+from sansfilm.verdict import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "verdicts.md"
@@ -21,24 +21,13 @@ COLLECTIONS = (("tests/data", 1), ("../shared/data", 2))
 """Each collection and how deep its folders lie: one ingest for each of them."""
 LEFT_OUT = ("LICENSES",)
 
-VERDICTS = {
-    "regular": "Slices at even distances along their normal.",
-    "sheared": "Even distances, but each slice is offset sideways against the one before: gantry "
-    "tilt. The slices are kept as they are, and the affine leans.",
-    "gapped": "Slices or frames are missing on a regular lattice. The lattice is kept; what is "
-    "missing holds padding and is listed.",
-    "variable": "Uneven distances. The slices are kept as they are, and their true positions with "
-    "them: the affine holds on the whole only.",
-    "single": "One slice, or one image without a place in the patient.",
-    "series2d": "Images without a common geometry, along an index or along time.",
-    "tiled": "Tiles of a whole-slide image.",
-}
 INTRODUCTION = """\
 # Verdicts
 
-What `sansfilm` makes of real DICOM files, folder by folder. Made by `make docs`, not by hand, over
-{collections}. The numbers behind each verdict are in `Volume.verdict`, and
-`sansfilm info` prints them.
+What `sansfilm` makes of real DICOM files, folder by folder. Made by `make verdicts`, not by hand,
+over {collections}. [Codes](reference/codes.md) says what each verdict and
+each problem means. The numbers behind a verdict are in `Volume.verdict`; `sansfilm info` prints
+them.
 """
 
 
@@ -46,7 +35,7 @@ def make_page(collections: Iterable[tuple[str, int]] = COLLECTIONS) -> str:
     """Return the page over those collections that are there."""
     there = [(name, depth) for name, depth in collections if (ROOT / name).is_dir()]
     names = " and ".join(f"`{name}`" for name, _ in there)
-    parts = [INTRODUCTION.format(collections=names), _meanings()]
+    parts = [INTRODUCTION.format(collections=names)]
     parts += [make_section(name, depth) for name, depth in there]
     return "\n".join(parts)
 
@@ -93,24 +82,13 @@ def _folders(collection: Path, depth: int) -> Iterator[Path]:
 
 
 def _volume(row: dict[str, Any]) -> list[str]:
-    if row["verdict"] not in VERDICTS:
-        raise AssertionError(f"verdict {row['verdict']} has no meaning in {__file__}")
+    if row["verdict"] not in MEANINGS:
+        raise AssertionError(f"verdict {row['verdict']} has no meaning in sansfilm.verdict")
     spacing = ["-" if size is None else f"{size:.4g}" for size in row["spacing_mm"]]
     return [
         row["modality"] or "-", " ".join(row["axes"]), " x ".join(map(str, row["shape"])),
         row["dtype"], " x ".join(spacing), row["verdict"], row["verdict_text"],
     ]  # fmt: skip
-
-
-def _meanings() -> str:
-    verdicts = [[f"`{code}`", text] for code, text in VERDICTS.items()]
-    codes = [[f"`{code}`", text] for code, text in DESCRIPTIONS.items()]
-    return "\n".join(
-        [
-            "## What they mean\n", _table(("verdict", "meaning"), verdicts),
-            _table(("problem", "meaning"), codes),
-        ]
-    )  # fmt: skip
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

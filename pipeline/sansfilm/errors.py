@@ -116,7 +116,7 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.PIXEL_LENGTH: "Pixel Data is shorter or longer than the image needs.",
     ProblemCode.BAD_FRAGMENTS: "The fragments of encapsulated Pixel Data cannot be followed.",
     ProblemCode.UNSUPPORTED_SYNTAX: "The transfer syntax is not one that sansfilm decodes.",
-    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet: a whole slide, say.",
+    ProblemCode.UNSUPPORTED_OBJECT: "This kind of object is not placed yet: a surface, say.",
     ProblemCode.UNSUPPORTED_MULTIFRAME: "Nothing says how the slices of a mosaic lie.",
     ProblemCode.UNSUPPORTED_PIXELS: "Pixels of a format or a colour model that is not stored.",
     ProblemCode.BAD_LUT: "A palette or Modality LUT is missing or does not fit its descriptor.",

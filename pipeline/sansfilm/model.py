@@ -25,6 +25,7 @@ from sansfilm.slide import Placed as Placed
 from sansfilm.slide import Slide as Slide
 from sansfilm.slide import SlideLevel as SlideLevel
 from sansfilm.slide import Tile as Tile
+from sansfilm.verdict import Verdict as Verdict
 
 Vector = tuple[float, float, float]
 Padding = tuple[float | str, float | str]
@@ -215,15 +216,6 @@ class Document:
     referenced_series_uids: tuple[str, ...]
     referenced_sop_instance_uids: tuple[str, ...]
     identity: Identity
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the geometry of a stack turned out to be: code, the numbers behind it, a sentence."""
-
-    code: str
-    numbers: Mapping[str, Any]
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

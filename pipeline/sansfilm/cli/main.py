@@ -128,7 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
     garbage.add_argument("--older-than", metavar="AGE", default="7d",
                          help="such as 7d, 12h or 30m (default: 7d)")  # fmt: skip
     garbage.add_argument("--dry-run", action="store_true", help="list only, delete nothing")
-    show.add_argument("-o", "--output", metavar="PICTURE.png", required=True)
+    show.add_argument("-o", "--output", metavar="PICTURE.png", required=True,
+                      help="where to put the picture")  # fmt: skip
     show.add_argument(
         "--window",
         metavar="NAME|CENTER,WIDTH",
