@@ -126,7 +126,7 @@ def _numbers(cost: Cost) -> dict[str, float]:
 def _summary(
     contender: Contender, runs: list[dict[str, Any]], found: Finding, peak: float | None
 ) -> dict[str, Any]:
-    """Return medians and ranges over the runs in which the machine was quiet, if they are enough."""
+    """Return medians and ranges, of the runs on a quiet machine if they are enough."""
     quiet = [each for each in runs if each["others_s"] < 0.06 + 0.12 * each["wall_s"]]
     counted = quiet if len(quiet) >= min(LEAST, len(runs)) else runs
     summary: dict[str, Any] = {

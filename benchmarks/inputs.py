@@ -63,7 +63,7 @@ KINDS: dict[str, tuple[UID, Callable[[np.ndarray], bytes]]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What a series is made of: so many slices, `edge` pixels wide and high, cut from the middle."""
+    """How many series of how many slices, cut from the middle, `edge` pixels wide and high."""
 
     series: int
     slices: int
@@ -159,7 +159,7 @@ def _sample() -> list[pydicom.Dataset]:
 
 
 def _series(shape: Shape) -> tuple[list[np.ndarray], list[pydicom.Dataset], Truth]:
-    """Return stored values, headers and truth of a series; frames that repeat are the same object."""
+    """Return stored values, headers and truth of a series; what repeats is the same object."""
     sample = _sample()
     start = (sample[0].Rows - shape.edge) // 2
     cut = slice(start, start + shape.edge)

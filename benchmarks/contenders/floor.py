@@ -87,7 +87,7 @@ def rle(codestream: bytes, shape: tuple[int, ...]) -> np.ndarray:
 def pyramid(block: np.ndarray, steps: list[tuple[int, ...]]) -> Iterator[np.ndarray]:
     """Yield the block at each level: means of level 0, from sums that are never rounded."""
     yield block
-    total, count = block.astype(np.int32), 1
+    total, count = block, 1
     for step in steps:
         for axis, by in enumerate(step):
             if by == 2:
@@ -95,7 +95,7 @@ def pyramid(block: np.ndarray, steps: list[tuple[int, ...]]) -> Iterator[np.ndar
                     raise ValueError("an odd edge")
                 even, odd = [slice(None)] * 3, [slice(None)] * 3
                 even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
-                total = total[tuple(even)] + total[tuple(odd)]
+                total = np.add(total[tuple(even)], total[tuple(odd)], dtype=np.int32)
                 count *= 2
         yield ((total + count // 2) >> (count.bit_length() - 1)).astype(np.int16)
 
