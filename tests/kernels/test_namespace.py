@@ -69,7 +69,7 @@ def test_kernels_on_numpy_load_neither_cupy_nor_the_pipeline():
 
 
 def test_namespace_is_that_of_the_argument():
-    assert get_namespace(np.zeros(1)).__name__ == "array_api_compat.numpy"
+    assert get_namespace(np.zeros(1), None, 2.0) is np
     assert get_namespace(array_api_strict.zeros(1)) is array_api_strict
 
 
