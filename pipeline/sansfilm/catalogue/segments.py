@@ -55,4 +55,6 @@ def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
         key = f"{table.VOLUMES}/{volume_id}.parquet"
         mask.append(key in left)
         left.discard(key)
-    return rows.filter(column(mask, pa.bool_())), [key for key in alone if key in left]
+    if not all(mask):  # which loads pyarrow.compute
+        rows = rows.filter(column(mask, pa.bool_()))
+    return rows, [key for key in alone if key in left]

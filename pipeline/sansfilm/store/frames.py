@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sansfilm.columns import column
+from sansfilm.columns import column, encoding
 from sansfilm.model import Frame, SlabPlan, SlabResult, VolumePlan
 
 _COLUMNS = {
@@ -77,7 +77,7 @@ def frames_table(
         columns[name] = column(values)
     sink = io.BytesIO()
     made = pa.Table.from_arrays(list(columns.values()), names=list(columns))
-    pq.write_table(made, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(made, sink, write_page_checksum=True, **encoding(made.num_rows))
     return sink.getvalue()
 
 
