@@ -9,6 +9,9 @@ import numpy as np
 type Array = Any
 """An array of NumPy, of CuPy, or of any library with the Python array API."""
 
+_NUMPY = (np.ndarray, np.generic)
+_SCALARS = (bool, int, float, complex, type(None))
+
 
 def get_namespace(*arrays: Array) -> Any:
     """Return the array-API namespace that all `arrays` belong to.
@@ -21,14 +24,18 @@ def get_namespace(*arrays: Array) -> Any:
     Returns
     -------
     module
-        `array_api_compat.numpy` for NumPy, `array_api_compat.cupy` for CuPy, and so on. Asking
-        never imports a library that is not loaded.
+        NumPy itself, which has all names of the standard (loading `array_api_compat.numpy` takes
+        as long as a hundred kernels), `array_api_compat.cupy` for CuPy, and so on. Asking never
+        imports a library that is not loaded.
 
     Raises
     ------
     TypeError
         If there is no array among the arguments, or arrays of several libraries.
     """
+    there = [array for array in arrays if type(array) not in _SCALARS]
+    if there and all(isinstance(array, _NUMPY) for array in there):
+        return np
     return array_api_compat.array_namespace(*arrays)
 
 

@@ -50,12 +50,11 @@ def fake_cupy(monkeypatch, available):
 
 
 def test_exports_are_sorted_and_exactly_the_public_names():
-    names = [
-        name
-        for name, value in vars(sansfilm_kernels).items()
-        if not name.startswith("_") and callable(value)
-    ]
+    names = [name for name in dir(sansfilm_kernels) if callable(getattr(sansfilm_kernels, name))]
     assert sansfilm_kernels.__all__ == sorted(names)
+    there = {name for name, value in vars(sansfilm_kernels).items()
+             if not name.startswith("_") and callable(value) and name != "Any"}  # fmt: skip
+    assert there <= set(names)
 
 
 def test_kernels_on_numpy_load_neither_cupy_nor_the_pipeline():
@@ -69,7 +68,7 @@ def test_kernels_on_numpy_load_neither_cupy_nor_the_pipeline():
 
 
 def test_namespace_is_that_of_the_argument():
-    assert get_namespace(np.zeros(1)).__name__ == "array_api_compat.numpy"
+    assert get_namespace(np.zeros(1), None, 2.0) is np
     assert get_namespace(array_api_strict.zeros(1)) is array_api_strict
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sansfilm import columns
 from sansfilm.catalogue import table
 from sansfilm.catalogue.records import (
     object_rows,
@@ -102,15 +103,15 @@ def history(target: Objects) -> pa.Table:
     rows = read_volumes(target)
     written = [_written(target, key) for key in rows["key"].to_pylist()]
     # without its record a volume does not exist
-    there = pa.array([time is not None for time in written], pa.bool_())
+    there = columns.column([time is not None for time in written], pa.bool_())
     uris = [target.join(key) for key in rows["key"].to_pylist()]
     for name, values in (("uri", uris), ("committed_at", written)):
-        rows = rows.append_column(name, pa.array(values, pa.string()))
+        rows = rows.append_column(name, columns.column(values, pa.string()))
     rows = rows.filter(there)
     known = rows.select(["volume_id", "supersedes", "superseded_by"]).to_pylist()
     later = [row["superseded_by"] for row in table.superseded(known)]
     at = rows.schema.get_field_index("superseded_by")
-    return rows.set_column(at, "superseded_by", pa.array(later, pa.string()))
+    return rows.set_column(at, "superseded_by", columns.column(later, pa.string()))
 
 
 def objects(target: Objects) -> pa.Table:
@@ -120,7 +121,7 @@ def objects(target: Objects) -> pa.Table:
         known = rows.setdefault((row["sop_instance_uid"], row["sha256"]), row)
         known["uri"] = min(known["uri"], row["uri"])
     found = [rows[key] for key in sorted(rows)]
-    return pa.Table.from_pylist(found, schema=table.SCHEMAS[table.OBJECTS])
+    return columns.table(found, table.SCHEMAS[table.OBJECTS])
 
 
 def public(target: Objects, row: Mapping[str, Any]) -> dict[str, Any]:

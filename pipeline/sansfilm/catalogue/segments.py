@@ -8,6 +8,7 @@ is ever rewritten or in the way of another.
 import pyarrow as pa
 
 from sansfilm.catalogue import table
+from sansfilm.columns import column
 from sansfilm.objects import Objects
 
 ENOUGH = 64
@@ -56,7 +57,9 @@ def _parts(target: Objects) -> tuple[pa.Table, list[str]]:
         key = f"{table.VOLUMES}/{volume_id}.parquet"
         mask.append(key in left)
         left.discard(key)
-    return rows.filter(pa.array(mask, pa.bool_())), [key for key in alone if key in left]
+    if not all(mask):  # which loads pyarrow.compute
+        rows = rows.filter(column(mask, pa.bool_()))
+    return rows, [key for key in alone if key in left]
 
 
 def _files(target: Objects) -> list[str]:

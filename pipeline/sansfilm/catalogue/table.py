@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sansfilm import columns
 from sansfilm.errors import IntegrityError
 from sansfilm.objects import Objects
 
@@ -70,9 +71,9 @@ def put_rows(
     if not rows:
         return ""
     key = f"{table}/{_name(table, rows)}.parquet"
-    data = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table])
+    data = columns.table(rows, SCHEMAS[table])
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, data.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, data.schema, **columns.encoding(data.num_rows)) as writer:
         writer.write_table(data)
         writer.add_key_value_metadata({_SEAL: _BLANK})
     write = target.put if anew else target.create
@@ -116,7 +117,7 @@ def read_rows(target: Objects, table: str) -> pa.Table:
         If a file is damaged; the message says which.
     """
     tables = [read_file(target, key) for key in target.find(table) if key.endswith(".parquet")]
-    return pa.concat_tables(tables) if tables else SCHEMAS[table].empty_table()
+    return pa.concat_tables([columns.table([], SCHEMAS[table]), *tables])
 
 
 def read_file(target: Objects, key: str) -> pa.Table:
@@ -131,9 +132,10 @@ def read_file(target: Objects, key: str) -> pa.Table:
     if _sealed(data) != data:
         raise IntegrityError(key, "is damaged: run `sansfilm index`, or remove it and ingest again")
     # With threads, Arrow aborts one in three processes that end soon after (apache/arrow #33975).
-    return pq.read_table(
-        pa.BufferReader(data), schema=SCHEMAS[key.rpartition("/")[0]], use_threads=False
-    )
+    # A ParquetFile is open in a tenth of the time that read_table takes for its dataset.
+    rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    schema = SCHEMAS[key.rpartition("/")[0]]
+    return rows if rows.schema.equals(schema) else rows.cast(schema)
 
 
 def _sealed(data: bytes) -> bytes:

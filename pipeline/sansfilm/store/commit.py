@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from sansfilm.options import Options
 from sansfilm.store.ome import FORMAT
 
 RECORD = "_commit.json"
-_VERSIONS = ("sansfilm", "imagecodecs", "numpy", "pyarrow")
+_NAMED = ("sansfilm", "imagecodecs", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def commit_volume(
         "sources": _sources(plan),
         "objects": [asdict(stored) for stored in sorted(objects, key=lambda stored: stored.key)],
         "options": options.shaping() | {"prefer": options.prefer},
-        "versions": {name: version(name) for name in _VERSIONS},
+        "versions": _versions(),
     }  # fmt: skip
     return target.create(f"{plan.key}/{RECORD}", _canonical(record | {"digest": _digest(record)}))
 
@@ -140,6 +141,12 @@ def find_volumes(target: Objects, series_uid: str | None = None) -> list[str]:
     return sorted(
         key.rpartition("/")[0] for key in target.find(prefix) if key.endswith(f"/{RECORD}")
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return what made the bytes; asking costs a millisecond."""
+    return {name: version(name) for name in _NAMED}
 
 
 def _sources(plan: VolumePlan) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sansfilm.columns import column, encoding
 from sansfilm.model import Frame, SlabPlan, SlabResult, VolumePlan
 
 _COLUMNS = {
@@ -65,17 +66,18 @@ def frames_table(
         "decoder": [outcome.decoder for outcome in outcomes],
         "transfer_syntax": [frame.spec.transfer_syntax for _, frame in cells],
     }
-    columns = {name: pa.array(found[name], kind) for name, kind in _COLUMNS.items()}
+    columns = {name: column(found[name], kind) for name, kind in _COLUMNS.items()}
     if plan.slide:
-        columns["level"] = pa.array([plan.slide.level_of(cell) for cell, _ in cells], pa.int64())
+        columns["level"] = column([plan.slide.level_of(cell) for cell, _ in cells], pa.int64())
     extra = [{**frame.axes, **frame.extra} for frame in plan.present]
     for name in sorted({name for more in extra for name in more}):
-        column = [more.get(name) for more in extra]
-        if len({type(value) for value in column if value is not None}) > 1:
-            column = [None if value is None else str(value) for value in column]
-        columns[name] = pa.array(column)
+        values = [more.get(name) for more in extra]
+        if len({type(value) for value in values if value is not None}) > 1:
+            values = [None if value is None else str(value) for value in values]
+        columns[name] = column(values)
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
+    made = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    pq.write_table(made, sink, write_page_checksum=True, **encoding(made.num_rows))
     return sink.getvalue()
 
 

@@ -1,0 +1,97 @@
+"""`python -m benchmarks`: prepare, compare, write it down; see docs/benchmarks.md."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.compare import Heat, compare, heats
+from benchmarks.field import BY_NAME, KINDS
+from benchmarks.inputs import Shape
+
+RESULTS = Path(__file__).with_name("results") / "compare.json"
+CACHE = machine.ROOT / "out" / "bench"
+
+
+def main() -> int:
+    """Parse and call; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    sub = commands.add_parser("compare", help="run all contenders in turn on the same input")
+    sub.set_defaults(command=run_compare)
+    sub.add_argument("--size", choices=("small", "usual", "full"), default="usual",
+                     help="a minute, a quarter of an hour, hours (default: usual)")  # fmt: skip
+    sub.add_argument("--kinds", help=f"only these of {','.join(KINDS)}")
+    sub.add_argument("--contenders", help=f"only these of {','.join(BY_NAME)}")
+    sub.add_argument("--shape", metavar="SERIES,SLICES,EDGE", help="one input only, of this shape")
+    sub.add_argument("--folder", type=Path, help="a real series, or a folder of such, instead")
+    sub.add_argument("--rounds", type=int, help="how often each runs")
+    sub.add_argument("--cache", type=Path, default=CACHE, help="where prepared inputs are kept")
+    sub.add_argument("--json", type=Path, default=RESULTS, help="where results are added to")
+    options = parser.parse_args()
+    code: int = options.command(options)
+    return code
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Compare; each result takes the place of an older one of the same input."""
+    with tempfile.TemporaryDirectory(dir=_made(options.cache)) as work:
+        for heat in _chosen(options):
+            print(f"{heat.folder or f'{heat.shape.name} {heat.kind}'}", file=sys.stderr)
+            found = compare(heat, options.cache, Path(work))
+            _print(found)
+            known = _known(options.json)
+            kept = [each for each in known["comparisons"] if each["input"] != found["input"]]
+            _write(options.json, {**known, "machine": machine.facts(),
+                                  "comparisons": [*kept, found]})  # fmt: skip
+    return 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Heat]:
+    names = options.contenders.split(",") if options.contenders else None
+    kinds = options.kinds.split(",") if options.kinds else KINDS
+    rounds = options.rounds
+    if options.folder:
+        return [Heat(Shape(1, 1), "", names or list(BY_NAME), rounds or 5, options.folder)]
+    if options.shape:
+        shape = Shape(*map(int, options.shape.split(",")))
+        return [Heat(shape, kind, names or list(BY_NAME), rounds or 5) for kind in kinds]
+    return [
+        Heat(heat.shape, heat.kind, [n for n in heat.names if names is None or n in names],
+             rounds or heat.rounds)
+        for heat in heats(options.size) if heat.kind in kinds
+    ]  # fmt: skip
+
+
+def _known(path: Path) -> dict[str, list[object]]:
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {"comparisons": [], **found}
+
+
+def _write(path: Path, results: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _print(found: dict) -> None:
+    contenders = found["contenders"]
+    floor = contenders.get("floor")
+    for each in contenders.values():
+        ratios = ""
+        if floor and not floor["faults"]:
+            ratios = "".join(f"  {each[k] / floor[k]:5.2f}x" for k in ("wall_s", "cpu_s"))
+        said = "; ".join(each["faults"] or each["remarks"])
+        print(f"{each['title'][:32]:32} wall {each['wall_s']:7.2f}  cpu {each['cpu_s']:7.2f}"
+              f"{ratios}  peak {each['peak_mb'] or 0:6.0f} MB  {each['quiet']}/{len(each['runs'])} "
+              f"{'WRONG ' if each['faults'] else ''}{said[:80]}")  # fmt: skip
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
