@@ -173,8 +173,8 @@ def clock(monkeypatch):
         if deeds:
             deeds.pop(0)()
 
-    monkeypatch.setattr(landing.time, "sleep", sleep)
-    monkeypatch.setattr(landing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(landing, "sleep", sleep)
+    monkeypatch.setattr(landing, "monotonic", lambda: now[0])
     return deeds
 
 

@@ -5,11 +5,11 @@ be in the archive.
 """
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from sansfilm.convert import fill, listed
@@ -78,7 +78,7 @@ def watch(
     create_archive(target)
     found = discover(names, target.url)
     while True:
-        ready = zone.look(*found, time.monotonic())
+        ready = zone.look(*found, monotonic())
         if ready:
             named = {"client": client, "workers": workers, "scheduler": scheduler}
             try:
@@ -86,7 +86,7 @@ def watch(
                     target, names, options, progress, named,
                     found=ready, companions=zone.companions,
                 )  # fmt: skip
-                zone.read(ready, report, time.monotonic())
+                zone.read(ready, report, monotonic())
             except TargetError as exc:
                 report = _failed(target.url, exc)
             yield report
@@ -94,7 +94,7 @@ def watch(
             _LOG.debug("nothing new among %d files", len(found[0]))
         listing = None
         while listing is None:
-            time.sleep(every_s)
+            sleep(every_s)
             try:
                 listing = discover(names, target.url)
             except SourceNotFoundError as exc:

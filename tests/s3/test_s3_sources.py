@@ -9,6 +9,7 @@ import pytest
 import synth
 
 import sansfilm
+from sansfilm import landing
 from sansfilm.options import Options, Storage
 from sansfilm.planning import headers, pixels, source
 from sansfilm.planning.recent import RECENT
@@ -149,3 +150,25 @@ def test_logs_of_the_client_say_nothing_of_what_it_sends(bucket, tmp_path):
     assert "DEBUG sansfilm" in done.stderr
     assert "ZZPHI" not in done.stderr
     assert "botocore" not in done.stderr
+
+
+def test_a_prefix_is_watched(bucket, files, tmp_path, monkeypatch, counted):
+    made = synth.series(tmp_path / "in", slices=6)
+    arrivals = [made.paths[:4], [], [], made.paths[4:], [], []]
+
+    def arrive(_=0.0):
+        for path in arrivals.pop(0):
+            files.pipe_file(f"{bucket}/in/{path.name}", path.read_bytes())
+
+    arrive()
+    monkeypatch.setattr(landing, "sleep", arrive)
+    rounds = sansfilm.watch(f"s3://{bucket}/in", f"s3://{bucket}/a", quiet_s=0, options=SMALL)
+    assert next(rounds).frames["stored"] == 4
+    with counted() as requests:
+        report = next(rounds)
+    assert report.frames == {"found": 6, "stored": 6, "in_problems": 0}
+    assert report.error == ""
+    read = [path for method, path in of_sources(requests, bucket) if method == "GET"]
+    assert len(read) == 6  # late ones and their companions, once each
+    volume = sansfilm.open(f"s3://{bucket}/a")[made.series_uid]
+    np.testing.assert_array_equal(volume.array[:], made.values)
