@@ -28,6 +28,12 @@ _FLAGS = (
 )  # fmt: skip
 
 
+def ways(names):
+    """Return the names of what is looked at: all of them, or the first and the last."""
+    names = list(names)
+    return names if FULL else [names[0], names[-1]]
+
+
 class Chromium:
     """One tab. Use as a context manager."""
 
