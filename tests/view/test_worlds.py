@@ -104,6 +104,17 @@ def test_in_xarray(case):
     assert volume.sel_mm(x=x, y=y, z=z).values.item() == VALUE
 
 
+def test_in_pydicom(case):
+    """Headers are in the order of z; each says where its pixels are (PS3.3 C.7.6.2.1.1)."""
+    volume, world = case
+    z, y, x = the_mark(volume.array[:])
+    header = volume.headers()[z]
+    row, column = np.split(np.array(header.ImageOrientationPatient, float), 2)
+    down, across = map(float, header.PixelSpacing)
+    place = np.array(header.ImagePositionPatient, float) + column * down * y + row * across * x
+    np.testing.assert_allclose(place, world, atol=1e-6)
+
+
 def test_in_nibabel(case, tmp_path):
     volume, world = case
     for image in (volume.to_nibabel(), nibabel.load(volume.export(tmp_path / "x.nii.gz"))):
