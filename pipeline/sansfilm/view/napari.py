@@ -12,7 +12,7 @@ from sansfilm.view.exits import placed
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places
 from sansfilm.view.words import describe
-from sansfilm.view.world import nearest_axes
+from sansfilm.view.world import is_sheared, nearest_axes
 
 if TYPE_CHECKING:
     import napari
