@@ -6,11 +6,11 @@ from typing import overload
 from sansfilm.errors import OptionError, SourceNotFoundError
 
 SAMPLES = {
-    "ct-head-j2k": "axial CT of a plastic head, 28 slices of 5 mm, JPEG 2000",
-    "ct-tilt-jpegls": "six slices of the same head with the gantry tilted by 18.5 degrees, JPEG-LS",
+    "ct-head-j2k": "CT of a plastic head, 28 axial slices of 5 mm, JPEG 2000",
+    "ct-tilt-jpegls": "CT of the same head, six slices, the gantry tilted by 18.5 degrees, JPEG-LS",
     "mr-asl": "MR perfusion of a head, 40 oblique slices",
-    "mr-hitachi": "four oblique MR slices of a shoulder",
-    "us-cine": "ultrasound cine in colour, 30 frames, without a place in the patient",
+    "mr-hitachi": "MR of a shoulder, four oblique slices",
+    "us-cine": "US cine in colour, 30 frames, without a place in the patient",
 }
 
 _HERE = Path(__file__).resolve().parent

@@ -105,9 +105,40 @@ def test_shear_goes_out_through_nibabel_only(volume_of):
     np.testing.assert_allclose(affine @ [3, 2, 1, 1], (sheared @ [1, 2, 3, 1]) * [-1, -1, 1, 1])
 
 
+def test_colour_is_the_last_axis_of_the_dictionary(volume_of):
+    def colour(dataset, index):
+        stored = np.frombuffer(dataset.PixelData, "u1").reshape(32, 40)
+        dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "RGB", 3
+        dataset.PlanarConfiguration = 0
+        dataset.PixelData = np.stack([stored, stored // 2, 255 - stored], axis=-1).tobytes()
+
+    volume = volume_of(
+        slices=3, edit=colour, bits_allocated=8, bits_stored=8, intercept=0, modality="OT"
+    )
+    image = volume.to_itk_dict()
+    assert image["imageType"] == {
+        "dimension": 3, "componentType": "uint8", "pixelType": "RGB", "components": 3,
+    }  # fmt: skip
+    assert image["size"] == [40, 32, 3]
+    np.testing.assert_array_equal(image["data"][..., 1], volume.array[1])
+    with pytest.raises(OptionError, match="becomes a SimpleITK image, this is \\(c, z, y, x\\)"):
+        volume.to_sitk()
+
+
+@places
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_dictionary_has_each_voxel_in_its_place(volume_of, place, level):
+    volume = volume_of(**{"slices": 9, "options": SMALL, **place})
+    image = volume.to_itk_dict(level)
+    for index, value, world in worlds(volume, volume_of.made.affine_lps, level):
+        step = np.array(image["spacing"]) * index[::-1]
+        np.testing.assert_allclose(image["origin"] + image["direction"] @ step, world, atol=1e-6)
+        assert image["data"][index] == value
+
+
 def test_images_without_a_place_do_not_go_out(volume_of, unplaced):
     volume = volume_of(slices=3, edit=unplaced, modality="OT")
-    for call in (volume.to_nibabel, volume.to_sitk):
+    for call in (volume.to_nibabel, volume.to_sitk, volume.to_itk_dict):
         with pytest.raises(OptionError, match="no place in the patient: use to_xarray"):
             call()
 
@@ -123,6 +154,6 @@ def test_a_package_that_is_missing_is_named_with_its_extra(volume_of, monkeypatc
 
 def test_a_level_that_is_not_there_is_a_wrong_call(volume_of):
     volume = volume_of(slices=2)
-    for call in (volume.to_nibabel, volume.to_sitk, volume.affine):
+    for call in (volume.to_nibabel, volume.to_sitk, volume.to_itk_dict, volume.affine):
         with pytest.raises(OptionError, match="level must be 0 to 0, got 1"):
             call(1)

@@ -4,6 +4,10 @@ Where it lies is computed from the DICOM attributes alone. The mark is in no cor
 directions differ in size and spacing, so that no turned or mirrored volume has it there as well.
 """
 
+import importlib.util
+import json
+import pickle
+import subprocess
 import sys
 import warnings
 
@@ -100,6 +104,17 @@ def test_in_xarray(case):
     assert volume.sel_mm(x=x, y=y, z=z).values.item() == VALUE
 
 
+def test_in_pydicom(case):
+    """Headers are in the order of z; each says where its pixels are (PS3.3 C.7.6.2.1.1)."""
+    volume, world = case
+    z, y, x = the_mark(volume.array[:])
+    header = volume.headers()[z]
+    row, column = np.split(np.array(header.ImageOrientationPatient, float), 2)
+    down, across = map(float, header.PixelSpacing)
+    place = np.array(header.ImagePositionPatient, float) + column * down * y + row * across * x
+    np.testing.assert_allclose(place, world, atol=1e-6)
+
+
 def test_in_nibabel(case, tmp_path):
     volume, world = case
     for image in (volume.to_nibabel(), nibabel.load(volume.export(tmp_path / "x.nii.gz"))):
@@ -128,12 +143,95 @@ def test_in_simpleitk(compact, tmp_path):
         np.testing.assert_allclose(place, world, atol=1e-3)
 
 
-def test_simpleitk_refuses_shear(volumes, tmp_path):
+def test_simpleitk_and_itk_refuse_shear(volumes, tmp_path):
     volume, _ = volumes["sheared"]
     for call in (volume.to_sitk, lambda: volume.export(tmp_path / "x.nrrd")):
-        with pytest.raises(OptionError, match="SimpleITK has no place for shear"):
+        with pytest.raises(OptionError, match="SimpleITK has no place for shear: use resample"):
             call()
+    with pytest.raises(OptionError, match="ITK has no place for shear: use resample"):
+        volume.to_itk_dict()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_in_the_dictionary_of_itk(compact):
+    """What the interface of itk-wasm's Image says: origin + direction @ (spacing * index)."""
+    volume, world = compact
+    image = volume.to_itk_dict()
+    kind = image["imageType"]
+    assert kind == {"dimension": 3, "componentType": "int16", "pixelType": "Scalar",
+                    "components": 1}  # fmt: skip
+    assert image["data"].shape == tuple(image["size"])[::-1] == volume.array.shape
+    index = the_mark(image["data"])[::-1]
+    place = image["origin"] + image["direction"] @ (np.array(image["spacing"]) * index)
+    np.testing.assert_allclose(place, world, atol=1e-6)
+    for name in ("origin", "spacing", "size"):
+        assert all(type(number) in (int, float) for number in image[name])
+
+
+def asked(script, volume, folder):
+    """Give the dictionary to a script in a process of its own; return what it prints.
+
+    ITK and SimpleITK bring the same symbols along and do not get on in one process, and ngff-zarr
+    loads ITK where it is installed.
+    """
+    (folder / "image").write_bytes(pickle.dumps(volume.to_itk_dict()))
+    start = "import json, pickle, sys; image = pickle.load(open(sys.argv[1], 'rb'))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start + script, folder / "image"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_itkwasm_and_ngff_zarr_take_the_dictionary(compact, tmp_path):
+    for package in ("itkwasm", "ngff_zarr"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    volume, _ = compact
+    found = asked(
+        """
+import itkwasm, ngff_zarr
+found = ngff_zarr.itk_image_to_ngff_image(itkwasm.Image(**image))
+print(json.dumps({
+    "dims": found.dims, "scale": found.scale, "translation": found.translation,
+    "directions": {a: o.value.value for a, o in found.axes_orientations.items()},
+    "sum": int(found.data.sum().compute()),
+}))
+""",
+        volume,
+        tmp_path,
+    )
+    assert found["dims"] == ["z", "y", "x"]
+    assert [found["scale"][axis] for axis in "zyx"] == pytest.approx(list(volume.spacing_mm))
+    assert [found["directions"][axis] for axis in "zyx"] == volume.attributes["orientation"]
+    origin = [found["translation"][axis] for axis in "xyz"]
+    assert origin == pytest.approx(volume.affine_lps[:3, 3].tolist())
+    assert found["sum"] == int(volume.array[:].sum())
+
+
+def test_itk_takes_the_dictionary(compact, tmp_path):
+    if importlib.util.find_spec("itk") is None:
+        pytest.skip("ITK is too large for the tests")
+    volume, world = compact
+    found = asked(
+        f"""
+import itk, numpy
+taken = itk.image_from_dict(image)
+(index,) = numpy.argwhere(itk.array_from_image(taken) == {VALUE})[:, ::-1].tolist()
+again = itk.dict_from_image(taken)
+print(json.dumps({{
+    "world": list(taken.TransformIndexToPhysicalPoint(index)), "keys": list(again),
+    "type": {{name: str(part) for name, part in again["imageType"].items()}},
+}}))
+""",
+        volume,
+        tmp_path,
+    )
+    np.testing.assert_allclose(found["world"], world, atol=1e-6)
+    ours = volume.to_itk_dict()
+    assert found["type"] == {name: str(part) for name, part in ours["imageType"].items()}
+    assert set(found["keys"]) >= ours.keys() - {"metadata"}  # it spreads what is in that
 
 
 @pytest.fixture(scope="module")

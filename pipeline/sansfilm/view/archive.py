@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from sansfilm.errors import VolumeNotFoundError
 from sansfilm.objects import Objects
+from sansfilm.view.axis_values import shortened
 from sansfilm.view.select import Day, Names, ask, matching
 from sansfilm.view.volume import Volume
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _LENGTHS = ("spacing_min_mm", "spacing_max_mm", "shear_deg")
 """Columns of numbers that single images and those without a place do not have."""
+
+_TOLD = 4
+"""The most series that a message names."""
 
 Read = Callable[[], pa.Table]
 
@@ -176,17 +180,19 @@ class Archive:
         Raises
         ------
         VolumeNotFoundError
-            If there is none.
+            If there is none: the message tells the first of those that there are.
         """
+        rows = self.rows(history=True)
         keys = [
             row["key"]
-            for row in self.rows(history=True)
+            for row in rows
             if name == row["volume_id"] or (name == row["series_uid"] and not row["superseded_by"])
         ]
         if not keys:
-            raise VolumeNotFoundError(
-                f"no series or volume {name} in {self.url}: see `sansfilm ls`"
-            )
+            there = sorted({row["series_uid"] for row in rows})
+            message = f"no series or volume {name} in {self.url}; it has {len(there)} series"
+            told = f" ({shortened(there, _TOLD)})" if there else ""
+            raise VolumeNotFoundError(f"{message}{told}: see archive.volumes or `sansfilm ls`")
         return [Volume(self._target, key) for key in keys]
 
     def __getitem__(self, name: str) -> Volume:

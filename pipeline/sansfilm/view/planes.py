@@ -63,18 +63,36 @@ def place_title(volume: "Volume", axis: str, place: int) -> str:
 
 
 def hang(
-    volume: "Volume", level: int, affine: np.ndarray | None, at: Mapping[str, int] | None = None
+    volume: "Volume",
+    level: int,
+    affine: np.ndarray | None,
+    at: Mapping[str, int] | None = None,
+    cut: Mapping[str, int] | None = None,
 ) -> list[View]:
     """Return what one looks at: three planes through the patient, or images without a place."""
     if affine is None:
         return cut_images(volume, level, at or {})
-    return cut_views(volume, level, affine, choose_places(volume, at or {}))
+    return cut_views(volume, level, affine, choose_places(volume, at or {}), cut or {})
+
+
+def count_cuts(volume: "Volume", level: int, affine: np.ndarray) -> dict[str, int]:
+    """Return through how many places of a level each plane can be cut, by its title."""
+    axis_of, shape = nearest_axes(affine[:3, :3]), volume.levels[level].shape[-3:]
+    return {title: shape[3 - axis_of[down] - axis_of[across]] for title, down, across, _ in HANG}
 
 
 def cut_views(
-    volume: "Volume", level: int, affine: np.ndarray, places: Mapping[str, int]
+    volume: "Volume",
+    level: int,
+    affine: np.ndarray,
+    places: Mapping[str, int],
+    cut: Mapping[str, int],
 ) -> list[View]:
-    """Cut the three planes through the middle of a level, at a place of the further axes."""
+    """Cut three planes of a level, at a place of the further axes.
+
+    Each through the middle, or where `cut` says for its title: the number of the slice, counted
+    to the left, the back or the head of the patient.
+    """
     steps = affine[:3, :3]
     axis_of = nearest_axes(steps)
     array = volume.levels[level]
@@ -85,7 +103,10 @@ def cut_views(
         rows, columns = axis_of[down], axis_of[across]
         through = 3 - rows - columns
         place: list[Any] = [places.get(axis, slice(None)) for axis in volume.axes]
-        place[through - 3] = shape[through] // 2
+        number = cut.get(title, shape[through] // 2)
+        if title in cut and steps[3 - down - across, through] < 0:
+            number = shape[through] - 1 - number
+        place[through - 3] = number
         plane = _colour_last(volume, np.asarray(array[tuple(place)]))
         if through == 0 and absent[place[-3]]:
             plane, title = np.ma.array(plane, mask=True), f"{title}: slice missing"

@@ -1,16 +1,20 @@
 """Axial, coronal and sagittal pictures with orientation letters and the patient's proportions."""
 
+import importlib.util
 import io
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from sansfilm.view.planes import choose_places, hang, place_title
-from sansfilm.view.windows import Chosen, Table, choose_window, to_picture
+from sansfilm.view.windows import Table, choose_window, to_picture
 
 if TYPE_CHECKING:
+    from ipywidgets import Widget
+
     from sansfilm.view.volume import Volume
 
 _FINE = 512
@@ -18,12 +22,30 @@ _FINE = 512
 
 
 class Picture(Figure):
-    """A figure that notebooks draw, though nobody has imported pyplot."""
+    """A figure that notebooks draw, though nobody has imported pyplot; with sliders where it can.
+
+    `sliders` returns the widget that stands for it in a live notebook.
+    """
+
+    sliders: "Callable[[], Widget] | None" = None
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()
         self.savefig(stream, format="png")
         return stream.getvalue()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Add the sliders to the picture, which stays for whoever reads the notebook later."""
+        if self.sliders is None or not in_notebook():
+            return {}
+        bundle: dict[str, Any] = self.sliders()._repr_mimebundle_() or {}
+        return {kind: data for kind, data in bundle.items() if "widget" in kind}
+
+
+def in_notebook() -> bool:
+    """Tell whether widgets can be shown: in a Jupyter kernel, with ipywidgets installed."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel") and importlib.util.find_spec("ipywidgets") is not None
 
 
 def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]) -> Picture:
@@ -34,8 +56,23 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
             len(volume.levels) - 1,
         )
     volume.factors(level)  # checks the level
+    figure = draw(volume, window, level, at, {})
+
+    def sliders() -> "Widget":
+        from sansfilm.view.sliders import make_sliders
+
+        return make_sliders(volume, window, level, at)
+
+    figure.sliders = sliders
+    return figure
+
+
+def draw(
+    volume: "Volume", window: Any, level: int, at: Mapping[str, int], cut: Mapping[str, int]
+) -> Picture:
+    """Return the picture of `show`; `cut` says through which slices, as in `planes.cut_views`."""
     chosen = choose_window(volume, window)
-    views = hang(volume, level, volume.affine(level), at)
+    views = hang(volume, level, volume.affine(level), at, cut)
     figure = Picture(figsize=(4.2 * len(views), 4.8), facecolor="black", layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for axis, (title, plane, aspect, letters) in zip(axes, views, strict=True):
@@ -51,13 +88,16 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
                 ha="center", va="center",
                 bbox={"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 1},
             )  # fmt: skip
-    words = _title(volume, at, chosen)
+    words = describe(volume, window, at, upright=True)
     figure.suptitle(f"{words}   not for clinical use", color="0.7", fontsize=9)
     return figure
 
 
-def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
-    """Return what is shown, of what geometry, in which window."""
+def describe(
+    volume: "Volume", window: Any, at: Mapping[str, int], *, upright: bool = False
+) -> str:
+    """Return what is shown, of what geometry, in which window; `upright` if shear is not drawn."""
+    chosen = choose_window(volume, window)
     verdict, numbers = volume.verdict.code, volume.verdict.numbers
     missing = volume.attributes["missing"]
     if missing:
@@ -66,7 +106,7 @@ def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
         numbers.get("in_plane_drift_mm", 0.0) > numbers.get("tolerances", {}).get("in_plane_mm", 0)
     )
     if leans:
-        verdict += f", leans by {numbers['shear_deg']:.1f}°, drawn upright"
+        verdict += f", leans by {numbers['shear_deg']:.1f}°" + (", drawn upright" if upright else "")
     words = [volume.modality, verdict]
     places = choose_places(volume, at)
     if volume.affine_lps is None:  # the last of them has a picture for each place
@@ -74,10 +114,10 @@ def _title(volume: "Volume", at: Mapping[str, int], window: Chosen) -> str:
     words += [place_title(volume, axis, place) for axis, place in places.items()]
     if "c" in volume.axes:
         words.append("colour")
-    elif window is None:
+    elif chosen is None:
         words.append("own range")
-    elif isinstance(window, Table):
-        words.append(window.name)
+    elif isinstance(chosen, Table):
+        words.append(chosen.name)
     else:
-        words.append(f"C {window[0]:g} W {window[1]:g} {volume.unit}".rstrip())
+        words.append(f"C {chosen[0]:g} W {chosen[1]:g} {volume.unit}".rstrip())
     return "  ".join(words)

@@ -58,6 +58,19 @@ class StoredVolume:
             raise self._damaged(name)
         return data
 
+    def read_part(self, name: str, offset: int, length: int) -> bytes:
+        """Read a part of an object that has checksums inside, as chunks have."""
+        try:
+            return self._target.get(f"{self.key}/{name}", offset, length)
+        except FileNotFoundError as exc:
+            raise self._damaged(name) from exc
+
+    @property
+    def level_sizes(self) -> dict[str, int]:
+        """Bytes of each object of the levels, by its name in the volume."""
+        starts = tuple(f"{dataset['path']}/" for dataset in self.ome["multiscales"][0]["datasets"])
+        return {name: size for name, size in self._sizes.items() if name.startswith(starts)}
+
     def _damaged(self, name: str) -> IntegrityError:
         where = self._target.join(f"{self.key}/{name}")
         return IntegrityError(where, "is damaged: see `sansfilm verify`")

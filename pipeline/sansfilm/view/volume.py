@@ -9,11 +9,14 @@ from sansfilm.view.stored import StoredVolume
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import napari
+    import neuroglancer
     import nibabel
     import pydicom
     import SimpleITK
     import torch
     import xarray as xr
+    from ipywidgets import VBox
     from matplotlib.figure import Figure
     from monai.data import MetaTensor
 
@@ -241,6 +244,9 @@ class Volume(StoredVolume):
         Orientation letters are on the edges, the aspect is that of the patient. Of images
         without a place there: the first, the middle and the last. Not for clinical use.
 
+        In a live notebook with ipywidgets the picture has a slider for each plane, and for each
+        further axis.
+
         Parameters
         ----------
         window
@@ -259,6 +265,100 @@ class Volume(StoredVolume):
         from sansfilm.view.show import show
 
         return show(self, window, level, at)
+
+    def view(
+        self, window: Any = None, *, level: int | None = None, height: int = 400, **at: int
+    ) -> "VBox":
+        """Show it in NiiVue, in a notebook; needs ipyniivue. Not for clinical use.
+
+        The browser gets one level, whole, as a NIfTI made in memory with `affine_lps`, so it is
+        cut where the patient is axial, coronal and sagittal, whatever way it was acquired, and
+        shear is drawn as it is. The patient's right is on the left, as in `show`.
+
+        Parameters
+        ----------
+        window
+            As in `window`.
+        level : int, optional
+            The first one of at most 64 MiB, unless it is given.
+        height : int, optional
+            In pixels of the screen.
+        **at : int
+            Index along further axes, as in `show`.
+
+        Returns
+        -------
+        ipywidgets.VBox
+            Its first child is the ``ipyniivue.NiiVue``, to go on with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without ipyniivue.
+        OptionError
+            For what has no place in a NIfTI: uneven slices, colour, images without a place in
+            the patient. And as in `show`.
+        """
+        from sansfilm.view.niivue import view
+
+        return view(self, window, level, height, at)
+
+    def neuroglancer(self, window: Any = None, **at: int) -> "neuroglancer.Viewer":
+        """Show it in Neuroglancer, in a browser of this machine; not for clinical use.
+
+        Needs the package neuroglancer, whose local server brings the pages: nothing is loaded from
+        elsewhere. The levels are read as they are needed, and lie where they are in the patient:
+        its dimensions are L, P and S, in mm. The address is the viewer's text.
+
+        Parameters
+        ----------
+        window
+            As in `window`; there are sliders for its centre and width.
+        **at : int
+            Index along further axes, as in `show`, to begin with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without neuroglancer.
+        OptionError
+            For what it has no place: uneven slices, colour, float64, images without a place in
+            the patient. And as in `show`.
+        """
+        from sansfilm.view.neuroglancer import neuroglancer_view
+
+        return neuroglancer_view(self, window, at)
+
+    def napari(
+        self, window: Any = None, *, plane: str = "axial", viewer: Any = None, **at: int
+    ) -> "napari.Viewer":
+        """Add it to napari as an image layer of all levels; not for clinical use.
+
+        The world is the patient: axes S, P and L in mm, after the further ones. Needs napari and
+        a Qt for its window.
+
+        Parameters
+        ----------
+        window
+            As in `window`.
+        plane : "axial", "coronal" or "sagittal", optional
+            What is shown first, hung as in `show`.
+        viewer : napari.Viewer, optional
+            A new one, unless it is given.
+        **at : int
+            Index along further axes, as in `show`, to begin with.
+
+        Raises
+        ------
+        MissingPackageError
+            Without napari, or a Qt.
+        OptionError
+            If the array's axes are not the patient's: napari cuts along these alone. Also for
+            uneven slices, colour, images without a place in the patient, and as in `show`.
+        """
+        from sansfilm.view.napari import napari_view
+
+        return napari_view(self, window, plane, viewer, at)
 
     def header_bytes(self, frame: int) -> bytes:
         """Return the bytes outside Pixel Data of a frame's instance, as the hospital sent them.

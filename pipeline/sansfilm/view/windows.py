@@ -136,14 +136,14 @@ def to_picture(volume: "Volume", values: np.ndarray, window: Chosen) -> np.ndarr
         modality = values.astype(np.float32)
         if not rescale["applied"]:
             modality = modality * np.float32(rescale["slope"]) + np.float32(rescale["intercept"])
-        shown = _shown(modality, window or full_range(volume))
+        shown = grey_of(modality, window or full_range(volume))
     picture: np.ndarray = np.floor(np.nan_to_num(shown) + 0.5).astype(np.uint8)
     if volume.attributes["photometric"] == "MONOCHROME1":
         np.subtract(255, picture, out=picture)
     return picture
 
 
-def _shown(modality: np.ndarray, window: tuple[float, float, str] | Table) -> np.ndarray:
+def grey_of(modality: np.ndarray, window: tuple[float, float, str] | Table) -> np.ndarray:
     """Return modality values as grey from 0 to 255; NaN stays NaN."""
     if isinstance(window, Table):
         ends = window.first - 1, window.first + len(window.entries)

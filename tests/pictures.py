@@ -1,0 +1,13 @@
+"""Keeps the pictures that tests looked at, for people: in the folder that SANSFILM_PICTURES names."""
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+
+def keep(name, picture):
+    folder = os.environ.get("SANSFILM_PICTURES")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(Path(folder) / f"{name.replace(', ', '-').replace(' ', '-')}.png")
