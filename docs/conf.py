@@ -4,6 +4,7 @@ Nothing is fetched, neither here nor by the pages: docs/decisions/0019-documenta
 """
 
 import re
+import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,22 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 60
 nb_ipywidgets_js: dict[str, Any] = {}  # no notebook has widgets, and these would be fetched
 
+HERE = Path(__file__).resolve().parent
 _FOREIGN = re.compile(rb"<(?:script|link|img|iframe)[^>]*? (?:src|href)=.(?:https?:)?//[^>]*>")
+
+
+def bring_notebooks(app: Sphinx, config: Any) -> None:
+    """Copy the notebooks, since Sphinx reads nothing outside of its folder, not by links either."""
+    shutil.rmtree(HERE / "notebooks", ignore_errors=True)
+    shutil.copytree(
+        HERE.parent / "notebooks", HERE / "notebooks", ignore=shutil.ignore_patterns(".*")
+    )
+
+
+def point_to_copies(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Let links to notebooks, which are right in the repository, be right in the site."""
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/")
+    source[0] = source[0].replace("](../../notebooks/", "](../notebooks/")
 
 
 def refuse_foreign_parts(app: Sphinx, error: Exception | None) -> None:
@@ -50,5 +66,7 @@ def refuse_foreign_parts(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Register what is checked when the site is built."""
+    """Register what is done around a build."""
+    app.connect("config-inited", bring_notebooks)
+    app.connect("source-read", point_to_copies)
     app.connect("build-finished", refuse_foreign_parts)
