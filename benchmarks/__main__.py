@@ -131,7 +131,7 @@ def _chosen(options: argparse.Namespace) -> list[Heat]:
         return [Heat(shape, kind, names or list(BY_NAME), rounds or 5) for kind in kinds]
     return [
         Heat(heat.shape, heat.kind, [n for n in heat.names if names is None or n in names],
-             rounds or heat.rounds)
+             rounds or heat.rounds, watch=heat.watch)
         for heat in heats(options.size) if heat.kind in kinds
     ]  # fmt: skip
 
