@@ -18,7 +18,8 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench docs verdicts format constraints clean
+.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench bench-steps docs
+.PHONY: verdicts format constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,7 +30,8 @@ help:
 	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
 	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
-	@echo 'make bench        the benchmarks'
+	@echo 'make bench        the comparison with other routes, written to docs/benchmarks.md (15 minutes)'
+	@echo 'make bench-steps  the benchmarks of single steps'
 	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
 	@echo 'make docs         the documentation as a web site, into build/site'
 	@echo 'make verdicts     write docs/verdicts.md anew, from all real data that is here'
@@ -68,7 +70,12 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: .venv/.dev
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks compare
+	$(BIN)/python -m benchmarks measure
+	$(BIN)/python -m benchmarks report
+
+bench-steps: .venv/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
 FUZZ ?= 100000
@@ -123,6 +130,11 @@ clean:
 	@$(INSTALL) --group docs
 	@touch $@
 
+.venv/.bench: .venv/.dev
+	@echo 'Installing what sansfilm is compared with (a minute or two)'
+	@$(INSTALL_HERE) --group bench
+	@touch $@
+
 .venv/.gpu: .venv/.dev
 	@echo 'Installing what a GPU needs (a minute or two)'
 	@$(INSTALL) --editable '.[gpu]' --build-constraint constraints.txt
@@ -136,7 +148,8 @@ constraints: .venv/.created
 	@mkdir -p build
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/resolved.json \
-	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint --group docs pip hatchling editables
+	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint --group docs \
+	    --group bench pip hatchling editables
 	@grep '^#' constraints.txt >build/constraints.txt
 	@$(BIN)/python -c 'import json; \
 	    found = [item["metadata"] for item in json.load(open("build/resolved.json"))["install"]]; \

@@ -5,13 +5,17 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, report
 from benchmarks.compare import Heat, compare, heats
 from benchmarks.field import BY_NAME, KINDS
 from benchmarks.inputs import Shape
+from benchmarks.measures import first_volume, planning, reading, scaling
 
 RESULTS = Path(__file__).with_name("results") / "compare.json"
+ALLOWED = 1.25
+"""How much the ratio may grow before a check fails: what other processes do to it."""
 CACHE = machine.ROOT / "out" / "bench"
 
 
@@ -30,6 +34,17 @@ def main() -> int:
     sub.add_argument("--rounds", type=int, help="how often each runs")
     sub.add_argument("--cache", type=Path, default=CACHE, help="where prepared inputs are kept")
     sub.add_argument("--json", type=Path, default=RESULTS, help="where results are added to")
+    for name, command, words in (
+        ("measure", run_measures, "scaling, the first volume, planning, reading"),
+        ("report", run_report, "write docs/benchmarks.md from the results"),
+        ("check", run_check, "compare ratios, never seconds, with the committed results"),
+    ):
+        sub = commands.add_parser(name, help=words)
+        sub.set_defaults(command=command)
+        sub.add_argument("--cache", type=Path, default=CACHE)
+        sub.add_argument("--json", type=Path, default=RESULTS)
+        sub.add_argument("--full", action="store_true", help="more of it")
+        sub.add_argument("--only", choices=("scaling", "first_volume", "planning", "reading"))
     options = parser.parse_args()
     code: int = options.command(options)
     return code
@@ -49,6 +64,62 @@ def run_compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_measures(options: argparse.Namespace) -> int:
+    """Measure what the comparison does not show."""
+    with tempfile.TemporaryDirectory(dir=_made(options.cache)) as folder:
+        work = Path(folder)
+        measures = {
+            "planning": lambda: planning(options.cache),
+            "reading": lambda: reading(options.cache, work),
+            "first_volume": lambda: first_volume(options.cache, work),
+            "scaling": lambda: scaling(options.cache, work, full=options.full),
+        }
+        for name, measure in measures.items():
+            if options.only in (None, name):
+                print(name, file=sys.stderr)
+                found = measure()
+                print(json.dumps(found, indent=1))
+                known = _known(options.json)
+                _write(options.json, {**known, "machine": machine.facts(), name: found})
+    return 0
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Write the page from the results."""
+    docs = machine.ROOT / "docs"
+    report.write(_known(options.json), docs / "benchmarks.md", docs / "images")
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Compare processor time over the floor's with the committed results; 1 if it has grown.
+
+    Also if an output is wrong, or the careful script is faster.
+    """
+    known = {each["input"]: each["contenders"] for each in _known(options.json)["comparisons"]}
+    failed = False
+    with tempfile.TemporaryDirectory(dir=_made(options.cache)) as work:
+        for heat in heats("small"):
+            found = compare(heat, options.cache, Path(work))
+            _print(found)
+            now = found["contenders"]
+            for fault in (f"{name}: {each['faults'][0]}" for name, each in now.items()
+                          if each["faults"]):  # fmt: skip
+                print(f"{found['input']}: wrong: {fault}")
+                failed = True
+            if failed or found["input"] not in known:
+                continue
+            ratio, before = (_over_floor(each) for each in (now, known[found["input"]]))
+            slower = now["sansfilm"]["cpu_s"] > now["careful"]["cpu_s"]
+            print(f"{found['input']}: {ratio:.2f} times the floor, {before:.2f} was committed")
+            failed |= slower or ratio > before * ALLOWED
+    return int(failed)
+
+
+def _over_floor(contenders: dict[str, Any]) -> float:
+    return float(contenders["sansfilm"]["cpu_s"] / contenders["floor"]["cpu_s"])
+
+
 def _chosen(options: argparse.Namespace) -> list[Heat]:
     names = options.contenders.split(",") if options.contenders else None
     kinds = options.kinds.split(",") if options.kinds else KINDS
@@ -60,12 +131,12 @@ def _chosen(options: argparse.Namespace) -> list[Heat]:
         return [Heat(shape, kind, names or list(BY_NAME), rounds or 5) for kind in kinds]
     return [
         Heat(heat.shape, heat.kind, [n for n in heat.names if names is None or n in names],
-             rounds or heat.rounds)
+             rounds or heat.rounds, watch=heat.watch)
         for heat in heats(options.size) if heat.kind in kinds
     ]  # fmt: skip
 
 
-def _known(path: Path) -> dict[str, list[object]]:
+def _known(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text()) if path.exists() else {}
     return {"comparisons": [], **found}
 
@@ -75,7 +146,7 @@ def _write(path: Path, results: object) -> None:
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def _print(found: dict) -> None:
+def _print(found: dict[str, Any]) -> None:
     contenders = found["contenders"]
     floor = contenders.get("floor")
     for each in contenders.values():

@@ -28,13 +28,15 @@ class Heat:
     names: Sequence[str]
     rounds: int
     folder: Path | None = None
+    watch: bool = True
+    """Run each once more to see its memory."""
 
 
 def heats(size: str) -> list[Heat]:
     """Return what is compared: "small" takes a minute, "usual" a quarter of an hour, "full" hours.
 
-    In all of them one series of 140 slices comes first. Twenty series are for sansfilm, the floor
-    and the careful script; five hundred small ones for the first two.
+    In all of them one series of 140 slices comes first. In the usual ones, twenty series are for the
+    leaders, five hundred small ones for sansfilm and the floor.
     """
     everybody = [contender.name for contender in FIELD]
     few = ["sansfilm", "sansfilm-1", "floor"]
@@ -44,9 +46,10 @@ def heats(size: str) -> list[Heat]:
         return [Heat(one, kind, LEADERS, 3) for kind in ("raw", "htj2k")]
     if size == "usual":
         return [
-            *(Heat(one, kind, everybody, 5) for kind in kinds),
-            *(Heat(twenty, kind, LEADERS, 3) for kind in ("raw", "jpegls", "htj2k")),
-            Heat(twenty, "j2k", LEADERS, 1),
+            *(Heat(one, kind, everybody, 5) for kind in kinds[:-1]),
+            Heat(one, kinds[-1], LEADERS, 5),
+            Heat(twenty, "htj2k", LEADERS, 3),
+            Heat(twenty, "j2k", ("sansfilm", "floor"), 1, watch=False),
             Heat(many, "raw", few, 3),
         ]
     return [
@@ -66,14 +69,14 @@ def compare(heat: Heat, cache: Path, work: Path) -> dict[str, Any]:
     for turn in range(heat.rounds):
         for name in heat.names:
             contender = BY_NAME[name]
-            if findings[name].faults or (contender.slow and turn % 2 and turn < heat.rounds - 1):
+            if findings[name].faults or (contender.slow and 0 < turn < heat.rounds - 1):
                 continue
             print(f"  round {turn + 1} of {heat.rounds}: {contender.title}", file=sys.stderr)
             cost, others = _one(contender, entry, out)
             findings[name] = _judged(judge, contender, entry, out, cost)
             runs[name].append({**_numbers(cost), "others_s": others})
     peaks = {name: _peak(BY_NAME[name], entry, out) for name in heat.names
-             if not findings[name].faults}  # fmt: skip
+             if heat.watch and not findings[name].faults}  # fmt: skip
     shutil.rmtree(out, ignore_errors=True)
     return {
         "input": entry.name, "kind": entry.kind, "series": len(entry.series),

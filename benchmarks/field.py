@@ -34,7 +34,7 @@ class Contender:
     volume: Callable[[Path, str, str], Path] = _beside
     rounding: int = 1
     slow: bool = False
-    """Run every second round only: nobody is in doubt about it."""
+    """Run in the first and the last round only: nobody is in doubt about it."""
 
     def versions(self) -> dict[str, str]:
         """Return what is installed of what it is made of."""

@@ -35,9 +35,17 @@ def test_a_column_is_what_pyarrow_makes_of_it(kind, data):
 
 
 @settings(deadline=None)
-@given(lists_of(st.booleans()) | lists_of(st.integers(0, 9)) | lists_of(NUMBERS) |
-       lists_of(st.text()) | lists_of(lists_of(NUMBERS)) | lists_of(st.tuples(NUMBERS, NUMBERS)) |
-       lists_of(st.fixed_dictionaries({"unit": st.text(), "slope": NUMBERS.map(float)})))  # fmt: skip
+@given(
+    st.one_of(
+        lists_of(st.booleans()),
+        lists_of(st.integers(0, 9)),
+        lists_of(NUMBERS),
+        lists_of(st.text()),
+        lists_of(lists_of(NUMBERS)),
+        lists_of(st.tuples(NUMBERS, NUMBERS)),
+        lists_of(st.fixed_dictionaries({"unit": st.text(), "slope": NUMBERS.map(float)})),
+    )
+)
 def test_the_kind_is_told_as_pyarrow_tells_it(rows):
     made, expected = column(rows), pa.array(rows)
     assert made.type == expected.type
