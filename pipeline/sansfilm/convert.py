@@ -120,7 +120,7 @@ def convert(
     with ExitStack() as stack:
         runner = stack.enter_context(choose_runner(0, **named))
         ledger.at_work(runner.dashboard)
-        files = ledger.files(*discover(sources, target.url))
+        files = ledger.files(*discover(sources, target.url, options.budgets))
         if not dry_run:
             create_archive(target)
         batches = runner.run(

@@ -74,6 +74,7 @@ class ProblemCode(StrEnum):
 
     EMPTY_SOURCE = "EMPTY_SOURCE"
     UNREADABLE = "UNREADABLE"
+    UNSAFE_ARCHIVE = "UNSAFE_ARCHIVE"
     NOT_DICOM = "NOT_DICOM"
     TRUNCATED = "TRUNCATED"
     BAD_LENGTH = "BAD_LENGTH"
@@ -104,6 +105,7 @@ class ProblemCode(StrEnum):
 DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.EMPTY_SOURCE: "The source holds no file.",
     ProblemCode.UNREADABLE: "The file cannot be opened or read.",
+    ProblemCode.UNSAFE_ARCHIVE: "A zip or tar file, or a member of it, is not safe to open.",
     ProblemCode.NOT_DICOM: "The file is not DICOM (no preamble with DICM, PS3.10 section 7.1).",
     ProblemCode.TRUNCATED: "The file ends before its dataset does.",
     ProblemCode.BAD_LENGTH: "An element declares a length that cannot be.",

@@ -13,7 +13,9 @@ class Budgets:
     header_bytes: int = 64 * 2**20
     """Bytes of a dataset outside Pixel Data; typical CT headers hold 2 to 20 kB."""
     inflated_bytes: int = 2**28
-    """Bytes of a deflated dataset once inflated."""
+    """Bytes of a deflated dataset, or of a deflated member of a zip file, once inflated."""
+    members: int = 250_000
+    """Files in one zip or tar file."""
     elements: int = 2_000_000
     """Data elements of one dataset, nested ones included; an enhanced MR has 150 for each frame."""
     depth: int = 200
