@@ -98,7 +98,7 @@ class Options:
     crosscheck: int = 0
     """One frame in so many is decoded again by another decoder and compared; 0 is none."""
     device: str = "auto"
-    """Where to decode and reduce: "auto", "cpu" or "gpu"."""
+    """Where to decode: "cpu", "gpu", or "auto" for where a slab is done soonest."""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "gpu"):
@@ -109,7 +109,7 @@ class Options:
     @property
     def decoding(self) -> Decoding:
         """What decoders are told."""
-        return Decoding(self.prefer, self.budgets.seconds, self.crosscheck)
+        return Decoding(self.prefer, self.budgets.seconds, self.crosscheck, self.device)
 
     def shaping(self) -> dict[str, object]:
         """Return the options that decide which bytes are stored: part of every volume_id."""
