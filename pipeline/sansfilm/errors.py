@@ -127,7 +127,7 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.MISSING_CODEC: "No installed decoder reads this transfer syntax.",
     ProblemCode.DECODE_FAILED: "The decoder refused the codestream, or died of it.",
     ProblemCode.TIMEOUT: "Decoding took longer than the budget allows.",
-    ProblemCode.DECODER_WRONG: "A decoder gave wrong values for a known image; others took over.",
+    ProblemCode.DECODER_WRONG: "A decoder gave wrong values, or none; others took over.",
     ProblemCode.SOURCE_CHANGED: "The source changed between planning and decoding.",
     ProblemCode.INCOMPLETE_VOLUME: "Other frames of the volume failed, so it was not stored.",
     ProblemCode.WORKER_LOST: "The task that held this frame failed or lost its worker.",

@@ -10,7 +10,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.addressing import get_address_host_port
 from distributed.scheduler import KilledWorker
 
-from sansfilm.errors import SansfilmError, TargetError
+from sansfilm.errors import DeviceError, SansfilmError, TargetError
 from sansfilm.model import Map
 from sansfilm.run.contract import OnGpu, Outcome, attempt
 
@@ -32,11 +32,14 @@ class DaskRunner:
 
     map: Map = staticmethod(map)
     ahead = 4
+    patience = 30.0
+    """Seconds in which a worker with a GPU may come back."""
 
     def __init__(self, client: Client, owned: tuple[Any, ...] = ()) -> None:
         self._client, self._owned = client, owned
         self._threads, self._ask_again = 1, 0.0
         self._with_gpu, self._without = list[str](), list[str]()
+        self._gpu_seen = time.monotonic()
         self.dashboard = str(client.dashboard_link or "")
 
     @classmethod
@@ -120,7 +123,14 @@ class DaskRunner:
 
         try:
             refill()
-            for future in queue:
+            while queue.count():
+                while on_device and not queue.has_ready():
+                    for task in self._stranded(on_device, doing, on_gpu):
+                        queue.add(submit(task))
+                    time.sleep(0.02)
+                future = next(queue)
+                if future not in doing:  # given up before
+                    continue
                 task, outcome = doing[future], _outcome(doing, future)
                 on_device.discard(future)
                 refill()
@@ -134,6 +144,32 @@ class DaskRunner:
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(doing), force=True)
+
+    def _stranded(
+        self,
+        on_device: set[Future[Outcome]],
+        doing: dict[Future[Outcome], Any],
+        on_gpu: OnGpu | None,
+    ) -> list[Any]:
+        """Take back the tasks for a GPU when no worker has one any more: nobody would do them.
+
+        Raises
+        ------
+        DeviceError
+            If they are to be done nowhere else.
+        """
+        self._workers()
+        if self._with_gpu:
+            self._gpu_seen = time.monotonic()
+        if time.monotonic() - self._gpu_seen < self.patience:
+            return []
+        if on_gpu and on_gpu.always:
+            message = 'the workers with a GPU are gone: start them again (--resources "GPU=1")'
+            raise DeviceError(message)
+        lost = [doing.pop(future) for future in on_device]
+        self._client.cancel(list(on_device), force=True)
+        on_device.clear()
+        return lost
 
     def _workers(self) -> int:
         """Return the worker threads that there are now; a cluster may grow while it works."""
