@@ -148,8 +148,9 @@ def convert(
             runner = stack.enter_context(choose_runner(len(slabs), **named, gpu=here))
             ledger.at_work(runner.dashboard)
         on_gpu = slabs_on_gpu(target, runner, options, here=here)
-        ledger.report.device = "gpu" if on_gpu else "cpu"
         for outcome in runner.run(partial(write_slab, target, runner.map), slabs, on_gpu):
+            if on_gpu and outcome.result and device.has_decoded(outcome.result):
+                ledger.report.device = "gpu"
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
             if results is not None:
                 plan = todo.pop(outcome.task.volume)

@@ -359,7 +359,7 @@ def test_a_gpu_that_is_not_there(tmp_path):
     with pytest.raises(DeviceError, match=r"install sansfilm\[gpu\] .* or use device auto or cpu"):
         sansfilm.ingest(tmp_path / "in", tmp_path / "a", options=options)
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
         pytest.raises(DeviceError, match="--resources"),
     ):

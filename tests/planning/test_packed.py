@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import tarfile
 import zipfile
 
@@ -138,6 +139,36 @@ def test_a_zip_of_too_many_members(tmp_path):
         with pytest.raises(BadInstanceError) as caught:
             packed.members(whole, "zip", Budgets(members=999))
     assert caught.value.code == ProblemCode.BUDGET
+
+
+def test_a_member_of_more_bytes_than_it_needs(tmp_path):
+    """Its bytes would be read at once."""
+    path = tmp_path / "a.zip"
+    a_zip(path, {"1.dcm": b"x" * 100, "2.dcm": random.Random(1).randbytes(50_000)})
+    data = bytearray(path.read_bytes())
+    first, end = data.index(b"PK\1\2"), data.rindex(b"PK\5\6")
+    while data[first + 46 : first + 51] != b"1.dcm":
+        first = data.index(b"PK\1\2", first + 4)
+    second = data.index(b"PK\1\2", first + 4)
+    struct.pack_into("<L", data, first + 20, 50_000)
+    struct.pack_into("<2H2L", data, end + 8, 1, 1, second - first, first)
+    del data[second:end]
+    path.write_bytes(data)
+    files, (problem,) = discover([str(path)])
+    assert not files
+    assert (problem.code, problem.message) == ("UNSAFE_ARCHIVE", "50000 bytes for 100")
+
+
+def test_a_member_of_many_frames_is_inflated_once(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    a_zip(path, CONTENTS)
+    with Source(f"zip://1.dcm::{path}") as source:
+        assert source.size == 300
+    monkeypatch.setattr(packed.zlib, "decompressobj", None)
+    with Source(f"zip://1.dcm::{path}") as source:
+        assert source.read(0, 300) == CONTENTS["1.dcm"]
+    with pytest.raises(TypeError):
+        Source(f"zip://folder/2.dcm::{path}")
 
 
 def test_a_tar_that_asks_for_memory(tmp_path):

@@ -160,7 +160,7 @@ def test_tasks_for_a_gpu_that_is_gone_are_done_elsewhere(always):
     """Nobody would ever do them: they ask for a resource that no worker has any more."""
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, resources={"GPU": 1},
-                     dashboard_address=None) as cluster,
+                     dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
         runner = DaskRunner(client)

@@ -2,7 +2,8 @@
 
 Memory bound: the block, and per thread one batch of pictures as they were read and decoded (of
 BATCH_BYTES, or one picture), for palettes also the colours of one; in each process the deflated
-dataset that was inflated last. Reducing adds at most about one block more.
+dataset and the member of a zip file that were inflated last. Reducing adds at most about one block
+more.
 """
 
 import hashlib

@@ -27,7 +27,7 @@ from sansfilm.decode.frames import Encoded
 from sansfilm.decode.rates import Rates
 from sansfilm.decode.stored import to_stored
 from sansfilm.errors import BadInstanceError, FrameDecodeError
-from sansfilm.model import Decoded, Decoding, FrameSpec, SlabPlan
+from sansfilm.model import Decoded, Decoding, FrameSpec, SlabPlan, SlabResult
 
 GROUP = "sansfilm.decoders.gpu"
 OURS = {
@@ -93,6 +93,11 @@ def wanted(plan: SlabPlan, *, cores: float = 1) -> bool:
         return False
     share = DEVICE.rates.share(spec.transfer_syntax, len(pictures), stored_bytes(spec), cores=cores)
     return plan.decoding.device == "gpu" or share > 0
+
+
+def has_decoded(result: SlabResult) -> bool:
+    """Tell whether a device has decoded any frame of a slab."""
+    return any(frame.decoder in backends() for frame in result.frames)
 
 
 def decode(frames: Sequence[Encoded], how: Decoding, on_cpu: OnCpu) -> Iterator[Decoded]:

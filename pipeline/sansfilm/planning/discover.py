@@ -54,6 +54,7 @@ def discover(
     """
     files: dict[str, FileRef] = {}
     problems: dict[str, Problem] = {}
+    known: _Known = {}
     named = list(sources)
     if not named:
         raise OptionError("no source given: name at least one folder, file or URL")
@@ -62,7 +63,7 @@ def discover(
         named_files = (
             item for item in _list(source) if not excluded or not item.uri.startswith(excluded)
         )
-        found = [item for each in named_files for item in _open(each, budgets or Budgets())]
+        found = [item for each in named_files for item in _open(each, budgets or Budgets(), known)]
         if not found:
             problems[source] = Problem(
                 source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
@@ -75,7 +76,11 @@ def discover(
     return [files[uri] for uri in sorted(files)], [problems[uri] for uri in sorted(problems)]
 
 
-def _open(item: FileRef | Problem, budgets: Budgets) -> Iterator[FileRef | Problem]:
+_Known = dict[str, tuple[list[packed.Member | packed.Refused], int | None]]
+"""The directories that were read, by the URI of their container, and when that was changed."""
+
+
+def _open(item: FileRef | Problem, budgets: Budgets, known: _Known) -> Iterator[FileRef | Problem]:
     """Put the members of a zip or tar file in its place, all or those that its URL asks for."""
     below = packed.split(item.uri)
     kind, name, uri = below or (packed.kind_by_name(item.uri), "", item.uri)
@@ -83,12 +88,12 @@ def _open(item: FileRef | Problem, budgets: Budgets) -> Iterator[FileRef | Probl
         yield item
         return
     try:
-        with Source(uri) as whole:
-            modified_ns = whole.modified_ns
-            if not below and not packed.is_one(whole, kind):
-                yield item
-                return
-            found = packed.members(whole, kind, budgets)
+        if uri not in known:
+            with Source(uri) as whole:
+                if not below and not packed.is_one(whole, kind):
+                    yield item
+                    return
+                known[uri] = packed.members(whole, kind, budgets), whole.modified_ns
     except BadInstanceError as exc:
         yield Problem(uri, "discover", exc.code, exc.message)
         return
@@ -97,6 +102,7 @@ def _open(item: FileRef | Problem, budgets: Budgets) -> Iterator[FileRef | Probl
             raise SourceNotFoundError(f"source cannot be listed: {item.uri}: {exc}") from exc
         yield item  # what is wrong with it will show when it is read
         return
+    found, modified_ns = known[uri]
     wanted = [one for one in found if f"{one.name}/".startswith(f"{name.strip('/')}/".lstrip("/"))]
     if name and not wanted:
         raise SourceNotFoundError(f"source does not exist: {item.uri}")

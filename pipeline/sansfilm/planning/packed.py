@@ -139,6 +139,9 @@ def open_member(whole: Bytes, uri: str, kind: str, name: str) -> tuple[Member, i
         start += _LOCAL.size + name_length + extra_length
     if not member.deflated:
         return member, start, b""
+    key = uri, whole.size, whole.modified_ns, name
+    if (kept := _LAST.get(key)) is not None:
+        return member, start, kept
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         data = engine.decompress(whole.read(start, member.packed), member.size + 1)
@@ -146,9 +149,13 @@ def open_member(whole: Bytes, uri: str, kind: str, name: str) -> tuple[Member, i
         raise OSError(errno.EIO, "the member is not valid deflate") from exc
     if len(data) != member.size or zlib.crc32(data) != member.crc:
         raise OSError(errno.EIO, "the member is not what the directory says")
+    _LAST.clear()
+    _LAST[key] = data
     return member, start, data
 
 
+_LAST: dict[tuple[str, int, int | None, str], bytes] = {}
+"""The member that was inflated last: each of its frames would take the whole of it."""
 _KNOWN: dict[tuple[str, int, int | None], dict[str, Member]] = {}
 """Directories that were read last; all of them would be read again for each member."""
 _MOST_KNOWN = 300_000
@@ -185,6 +192,8 @@ def _checked(item: Member | Refused, same_name: int, budgets: Budgets) -> Member
         why = "a container in a container is not opened"
     elif item.deflated and item.size > _DEFLATE * item.packed:
         why = f"{item.packed} bytes cannot become {item.size}"
+    elif item.deflated and item.packed > item.size + item.size // 16 + 4096:
+        why = f"{item.packed} bytes for {item.size}"
     elif not item.deflated and item.size != item.packed:
         why = f"{item.size} bytes are not in {item.packed}"
     elif item.deflated and item.size > budgets.inflated_bytes:
