@@ -39,8 +39,7 @@ from sansfilm.planning.headers import read_frames
 from sansfilm.planning.pixels import read_frame
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
-from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
-from sansfilm.run.choose import cores as count_cores
+from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner, cores
 from sansfilm.run.contract import OnGpu, Runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.grids import stored_grids
@@ -207,8 +206,8 @@ def slabs_on_gpu(target: Objects, runner: Runner, options: Options, *, here: boo
         return None
     write = partial(write_slab, target, runner.map, device=options.device, batch=device.BATCH_BYTES)
     # two slabs share the cores of this process; a Dask worker has one
-    cores = max(1, count_cores() / 2) if runner.gpus is None else 1
-    return OnGpu(write, partial(device.wanted, cores=cores), always=options.device == "gpu")
+    others = max(1, cores() / 2) if runner.gpus is None else 1
+    return OnGpu(write, partial(device.wanted, cores=others), always=options.device == "gpu")
 
 
 def finish_volume(
