@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sansfilm.convert import convert
-from sansfilm.decode import registry
+from sansfilm.decode import device, registry
 from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
@@ -85,14 +85,16 @@ def plugins(tmp_path, monkeypatch):
     It returns the folder that has to be on the path of other processes.
     """
     folder = tmp_path / "plugins"
-    caches = (registry._others, registry.backend, registry.readers, registry._why_not)
+    caches = (registry._others, registry.backend, registry.readers, registry._why_not,
+              device.backends, device.readers)  # fmt: skip
+    monkeypatch.setattr(device, "DEVICE", device.Device())
 
-    def install(**sources: str) -> Path:
+    def install(group: str = registry.GROUP, **sources: str) -> Path:
         about = folder / "filmless-1.0.dist-info"
         about.mkdir(parents=True)
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: filmless\nVersion: 1.0\n")
         entries = "".join(f"{name} = filmless_{name}:Decoder\n" for name in sources)
-        (about / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{entries}")
         for name, source in sources.items():
             (folder / f"filmless_{name}.py").write_text(source)
             monkeypatch.delitem(sys.modules, f"filmless_{name}", raising=False)

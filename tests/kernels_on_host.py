@@ -58,6 +58,51 @@ class HostArray(np.ndarray):
     def get(self):
         return np.array(self)
 
+    @property
+    def data(self):
+        return HostPointer(self.ctypes.data)
+
+
+class HostPointer(int):
+    """What the stand-in gives for a place on the device; copies are done at once."""
+
+    __slots__ = ()
+
+    def __add__(self, offset):
+        return HostPointer(int(self) + offset)
+
+    def copy_from_host_async(self, source, size, stream):
+        ctypes.memmove(int(self), source, size)
+
+
+class HostStream:
+    """What the stand-in gives for a stream: everything on it is done at once."""
+
+    def __init__(self, non_blocking=True):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def wait_event(self, event):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+class HostEvent:
+    """What the stand-in gives for an event."""
+
+    def record(self, stream=None):
+        pass
+
+    def synchronize(self):
+        pass
+
 
 def as_host_array(values):
     return np.array(values).view(HostArray)
@@ -121,7 +166,14 @@ def stand_in(decoders, arrays, recorder=None):
         empty=lambda shape, dtype: as_host_array(np.full(shape, 77, dtype)),
         RawModule=RawModule,
         stack=lambda arrays: as_host_array(np.stack(arrays)),
-        cuda=SimpleNamespace(is_available=lambda: True, Device=lambda: HostDevice("cpu")),
+        cuda=SimpleNamespace(
+            is_available=lambda: True,
+            Device=lambda: HostDevice("cpu"),
+            Stream=HostStream,
+            Event=HostEvent,
+            get_current_stream=HostStream,
+            alloc_pinned_memory=bytearray,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import array_api_compat
 import numpy as np
 
 from sansfilm_kernels import _cuda
+from sansfilm_kernels._ring import ring
 from sansfilm_kernels.namespace import Array
 
 _LANES, _SEGMENTS_PER_BLOCK = 32, 4
@@ -110,13 +111,13 @@ def run(
     status = cupy.asarray(statuses)
     if not segments:
         return status
-    data = cupy.asarray(np.frombuffer(b"".join(codestreams), np.uint8))
-    for kernel, records in segments.items():
-        there = cupy.asarray(records.view(np.uint8))
-        blocks = -(-len(records) // _SEGMENTS_PER_BLOCK)
-        function = _cuda.module(source).get_function(kernel)
-        arguments = (data, there, np.int32(len(records)), status)
-        function((blocks,), (_LANES, _SEGMENTS_PER_BLOCK), arguments)
+    with ring(cupy.cuda.Device().id).upload(codestreams) as data:
+        for kernel, records in segments.items():
+            there = cupy.asarray(records.view(np.uint8))
+            blocks = -(-len(records) // _SEGMENTS_PER_BLOCK)
+            function = _cuda.module(source).get_function(kernel)
+            arguments = (data, there, np.int32(len(records)), status)
+            function((blocks,), (_LANES, _SEGMENTS_PER_BLOCK), arguments)
     return status
 
 

@@ -7,6 +7,7 @@ What is done with an archive afterwards is in `archive` and `upkeep`, which join
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import batched
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
+from sansfilm.assemble.slab import BATCH_BYTES, cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
+from sansfilm.decode import device
 from sansfilm.decode.guarded import decode_frames, decode_one
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.events import Events, log_event
@@ -39,7 +41,8 @@ from sansfilm.planning.pixels import fetch_ahead, read_frame
 from sansfilm.planning.recent import RECENT
 from sansfilm.progress import Progress, Several
 from sansfilm.report import Ledger
-from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
+from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner, cores
+from sansfilm.run.contract import OnGpu, Runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
@@ -148,14 +151,15 @@ def convert(
     Into `fresh` go documents of those that this run has made: see `put_metadata`. `companions`
     is asked, when the headers are read, which other files belong to volumes of these frames.
     """
-    _check_device(options)
     _check_target(target, named)
     fresh = {} if fresh is None else fresh
+    here = options.device != "cpu" and device.present()
     with ExitStack() as stack:
         stack.callback(RECENT.clear)
-        runner = stack.enter_context(choose_runner(0, **named))
+        runner = stack.enter_context(choose_runner(0, **named, gpu=here))
+        _check_device(options, runner, here=here)
         ledger.at_work(runner.dashboard)
-        files = ledger.files(*discover(sources, target.url))
+        files = ledger.files(*discover(sources, target.url, options.budgets))
         new = not dry_run and create_archive(target)
         read = partial(runner.run, partial(read_files, options.budgets))
         frames = ledger.frames(read(batched(files, HEADERS_AT_ONCE)))
@@ -175,9 +179,12 @@ def convert(
         slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
         ledger.start(slabs, len(plans), there)
         if named.get("workers") == "auto" and len(slabs) > FEW_SLABS:
-            runner = stack.enter_context(choose_runner(len(slabs), **named))
+            runner = stack.enter_context(choose_runner(len(slabs), **named, gpu=here))
             ledger.at_work(runner.dashboard)
-        for outcome in runner.run(partial(write_slab, target, runner.map), slabs):
+        on_gpu = slabs_on_gpu(target, runner, options, here=here)
+        for outcome in runner.run(partial(write_slab, target, runner.map), slabs, on_gpu):
+            if on_gpu and outcome.result and device.has_decoded(outcome.result):
+                ledger.report.device = "gpu"
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
             if results is not None:
                 plan = todo.pop(outcome.task.volume)
@@ -206,10 +213,13 @@ def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
     return cut_out(decode_one(codestream, frame.picture, options.decoding), frame)
 
 
-def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
+def write_slab(
+    target: Objects, run: Map, plan: SlabPlan, device: str = "cpu", batch: int = BATCH_BYTES
+) -> SlabResult:
     """Do one task: read and decode the frames of a slab, reduce it, write it at every level."""
+    plan = replace(plan, decoding=replace(plan.decoding, device=device))
     fetch_ahead(frame for frame in plan.frames if frame is not None)
-    slab = fill_slab(plan, read_frame, lambda *told: timed(decode_frames(*told)), run)
+    slab = fill_slab(plan, read_frame, lambda *told: timed(decode_frames(*told)), run, batch)
     count("bytes_read", slab.bytes_read)
     count("bytes_decoded", slab.bytes_decoded)
     if not slab.whole:
@@ -220,6 +230,16 @@ def write_slab(target: Objects, run: Map, plan: SlabPlan) -> SlabResult:
         plan.index, objects, slab.frames, slab.value_range, slab.bytes_read, slab.bytes_decoded,
         slab.strange,
     )  # fmt: skip
+
+
+def slabs_on_gpu(target: Objects, runner: Runner, options: Options, *, here: bool) -> OnGpu | None:
+    """Return how slabs are done where a GPU is; None if none is to be had, or wanted."""
+    if options.device == "cpu" or not (here if runner.gpus is None else runner.gpus):
+        return None
+    write = partial(write_slab, target, runner.map, device=options.device, batch=device.BATCH_BYTES)
+    # two slabs share the cores of this process; a Dask worker has one
+    others = max(1, cores() / 2) if runner.gpus is None else 1
+    return OnGpu(write, partial(device.wanted, cores=others), always=options.device == "gpu")
 
 
 def finish_volume(
@@ -255,6 +275,10 @@ def _check_target(target: Objects, named: dict[str, Any]) -> None:
             raise OptionError(message)
 
 
-def _check_device(options: Options) -> None:
-    if options.device == "gpu":
-        raise DeviceError("this version decodes and reduces on the CPU: use device auto or cpu")
+def _check_device(options: Options, runner: Runner, *, here: bool) -> None:
+    if options.device == "gpu" and not (here if runner.gpus is None else runner.gpus):
+        if runner.gpus is None:
+            cure = "install sansfilm[gpu] on a machine with an NVIDIA GPU and driver"
+        else:
+            cure = 'start a worker for each GPU with --resources "GPU=1"'
+        raise DeviceError(f"there is no GPU to decode on: {cure}, or use device auto or cpu")

@@ -74,6 +74,7 @@ class ProblemCode(StrEnum):
 
     EMPTY_SOURCE = "EMPTY_SOURCE"
     UNREADABLE = "UNREADABLE"
+    UNSAFE_ARCHIVE = "UNSAFE_ARCHIVE"
     NOT_DICOM = "NOT_DICOM"
     TRUNCATED = "TRUNCATED"
     BAD_LENGTH = "BAD_LENGTH"
@@ -104,6 +105,7 @@ class ProblemCode(StrEnum):
 DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.EMPTY_SOURCE: "The source holds no file.",
     ProblemCode.UNREADABLE: "The file cannot be opened or read.",
+    ProblemCode.UNSAFE_ARCHIVE: "A zip or tar file, or a member of it, is not safe to open.",
     ProblemCode.NOT_DICOM: "The file is not DICOM (no preamble with DICM, PS3.10 section 7.1).",
     ProblemCode.TRUNCATED: "The file ends before its dataset does.",
     ProblemCode.BAD_LENGTH: "An element declares a length that cannot be.",
@@ -125,7 +127,7 @@ DESCRIPTIONS: dict[ProblemCode, str] = {
     ProblemCode.MISSING_CODEC: "No installed decoder reads this transfer syntax.",
     ProblemCode.DECODE_FAILED: "The decoder refused the codestream, or died of it.",
     ProblemCode.TIMEOUT: "Decoding took longer than the budget allows.",
-    ProblemCode.DECODER_WRONG: "A decoder gave wrong values for a known image; others took over.",
+    ProblemCode.DECODER_WRONG: "A decoder gave wrong values, or none; others took over.",
     ProblemCode.SOURCE_CHANGED: "The source changed between planning and decoding.",
     ProblemCode.INCOMPLETE_VOLUME: "Other frames of the volume failed, so it was not stored.",
     ProblemCode.WORKER_LOST: "The task that held this frame failed or lost its worker.",

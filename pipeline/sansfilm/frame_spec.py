@@ -94,12 +94,14 @@ class Decoding:
     """How frames are to be decoded: decoders in the order they are tried, and their time.
 
     `seconds` are for a frame, and one more is for each megapixel of it. One frame in `crosscheck`
-    is decoded twice by different decoders; 0 is none.
+    is decoded twice by different decoders; 0 is none. `device`: "cpu", "gpu", or "auto" for what is
+    soonest.
     """
 
     prefer: tuple[str, ...]
     seconds: int = 30
     crosscheck: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

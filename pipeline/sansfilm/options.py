@@ -13,7 +13,9 @@ class Budgets:
     header_bytes: int = 64 * 2**20
     """Bytes of a dataset outside Pixel Data; typical CT headers hold 2 to 20 kB."""
     inflated_bytes: int = 2**28
-    """Bytes of a deflated dataset once inflated."""
+    """Bytes of a deflated dataset, or of a deflated member of a zip file, once inflated."""
+    members: int = 250_000
+    """Files in one zip or tar file."""
     elements: int = 2_000_000
     """Data elements of one dataset, nested ones included; an enhanced MR has 150 for each frame."""
     depth: int = 200
@@ -96,7 +98,7 @@ class Options:
     crosscheck: int = 0
     """One frame in so many is decoded again by another decoder and compared; 0 is none."""
     device: str = "auto"
-    """Where to decode and reduce: "auto", "cpu" or "gpu"."""
+    """Where to decode: "cpu", "gpu", or "auto" for where a slab is done soonest."""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "gpu"):
@@ -107,7 +109,7 @@ class Options:
     @property
     def decoding(self) -> Decoding:
         """What decoders are told."""
-        return Decoding(self.prefer, self.budgets.seconds, self.crosscheck)
+        return Decoding(self.prefer, self.budgets.seconds, self.crosscheck, self.device)
 
     def shaping(self) -> dict[str, object]:
         """Return the options that decide which bytes are stored: part of every volume_id."""

@@ -4,6 +4,7 @@ import io
 import struct
 import time
 
+import imagecodecs
 import numpy as np
 import pytest
 import synth
@@ -55,6 +56,41 @@ def test_a_jpeg_2000_image_of_too_many_tiles_is_not_decoded(spec, tiles):
     with pytest.raises(BadInstanceError) as caught:
         sniff(bytes(frame), spec(stored, synth.J2K, 12))
     assert caught.value.code == ProblemCode.CODESTREAM_MISMATCH
+
+
+@pytest.mark.parametrize("syntax", [synth.J2K, synth.HTJ2K])
+@pytest.mark.parametrize("tiles", [(1, 1), (16, 1), (40, 31), (39, 32)])
+def test_a_jpeg_2000_image_without_all_its_tiles_is_not_decoded(spec, syntax, tiles):
+    """OpenJPEG gives zeros for tiles that are not there, and no error."""
+    stored = synth.phantom(np.random.default_rng(0), (1, 32, 40))[0]
+    frame = synth.encode(stored, syntax, 12)
+    frame = frame[:24] + struct.pack(">2I", *tiles) + frame[32:]
+    with pytest.raises(BadInstanceError, match="tiles are missing") as caught:
+        sniff(frame, spec(stored, syntax, 12))
+    assert caught.value.code == ProblemCode.DECODE_FAILED
+
+
+def test_tiles_may_come_in_any_order(spec):
+    """Tiles are coded as images of their own size are."""
+    stored = synth.phantom(np.random.default_rng(0), (1, 32, 48))[0]
+    tiles, start = [], b""
+    for number in range(6):
+        y, x = 16 * (number // 3), 16 * (number % 3)
+        tile = bytes(imagecodecs.jpeg2k_encode(
+            stored[y : y + 16, x : x + 16], level=0, codecformat="j2k", bitspersample=12,
+            resolutions=2,
+        ))  # fmt: skip
+        at = tile.index(b"\xff\x90")
+        start = tile[:8] + struct.pack(">2I", 48, 32) + tile[16:at]
+        tiles.append(tile[at : at + 4] + struct.pack(">H", number) + tile[at + 6 : -2])
+    about, end = spec(stored, synth.J2K, 12), b"\xff\xd9"
+    for some in (tiles, tiles[::-1]):
+        assert np.array_equal(decode_one(start + b"".join(some) + end, about, HOW), stored)
+    for lost in range(6):
+        some = tiles[:lost] + tiles[lost + 1 :]
+        for less in (some, [*some, some[0]]):
+            with pytest.raises(BadInstanceError, match="tiles are missing"):
+                sniff(start + b"".join(less) + end, about)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import kernels_on_host
 import numpy as np
 import pytest
 
-from sansfilm_kernels import _cuda, gpu_available
+from sansfilm_kernels import _cuda, _ring, gpu_available
 
 
 def read_only(values):
@@ -66,12 +66,14 @@ def on_host(host_libraries, monkeypatch):
 
     def use(recorder=None):
         _cuda.module.cache_clear()
+        _ring.ring.cache_clear()
         stand_in = kernels_on_host.stand_in(*host_libraries, recorder)
         monkeypatch.setitem(sys.modules, "cupy", stand_in)
         monkeypatch.setattr(array_api_compat, "cupy", array_api_compat.numpy, raising=False)
 
     yield use
     _cuda.module.cache_clear()
+    _ring.ring.cache_clear()
 
 
 @pytest.fixture(params=["host build", pytest.param("device", marks=pytest.mark.gpu)])
@@ -104,7 +106,7 @@ def fake(fake_library, on_host, monkeypatch):
     wrong = library.fake_wrong_uses()
     numbers = itertools.count(1000)
 
-    class Stream:
+    class Stream(kernels_on_host.HostStream):
         def __init__(self, non_blocking):
             assert non_blocking
             self.ptr = next(numbers)
@@ -118,10 +120,10 @@ def fake(fake_library, on_host, monkeypatch):
             if library.fake_synchronize(ctypes.c_void_p(self.ptr)):
                 raise RuntimeError
 
-    class Event:
+    class Event(kernels_on_host.HostEvent):
         recorded = False
 
-        def record(self):
+        def record(self, stream=None):
             self.recorded = True
 
     cuda = sys.modules["cupy"].cuda

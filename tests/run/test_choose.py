@@ -20,8 +20,8 @@ def made(monkeypatch):
             self.how = how
 
         @classmethod
-        def local(cls, workers):
-            return cls("local", workers)
+        def local(cls, workers, *, gpu=False):
+            return cls("local", workers, *["gpu"] * gpu)
 
         @classmethod
         def connect(cls, address):
@@ -51,6 +51,8 @@ def test_what_the_caller_names_decides(slabs):
     assert choose_runner(slabs, workers=3).how == ("local", 3)
     assert choose_runner(slabs, scheduler="tcp://x:1").how == ("connect", "tcp://x:1")
     assert choose_runner(slabs, client=client).how == (client,)
+    assert choose_runner(slabs, workers=3, gpu=True).how == ("local", 3, "gpu")
+    assert isinstance(choose_runner(slabs, gpu=True), ThreadsRunner)
 
 
 @pytest.mark.parametrize(

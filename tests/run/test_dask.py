@@ -13,7 +13,8 @@ from distributed import Client, LocalCluster
 from distributed.client import _get_global_client
 from distributed.scheduler import KilledWorker
 
-from sansfilm.errors import TargetError
+from sansfilm.errors import DeviceError, TargetError
+from sansfilm.run.contract import OnGpu
 from sansfilm.run.dask import DaskRunner
 
 
@@ -147,3 +148,38 @@ def test_keys_of_tasks_tell_nothing_of_the_patient():
         list(outcomes)
     assert keys
     assert all(key.startswith("attempt-") and "ZZPHI" not in key for key in keys)
+
+
+def slowly_on_a_gpu(_):
+    time.sleep(0.05)
+    return "gpu"
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_tasks_for_a_gpu_that_is_gone_are_done_elsewhere(always):
+    """Nobody would ever do them: they ask for a resource that no worker has any more."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, resources={"GPU": 1},
+                     dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        runner = DaskRunner(client)
+        runner.patience = 0.3
+        assert runner.gpus == 1
+        on_gpu = OnGpu(slowly_on_a_gpu, lambda _: True, always)
+        outcomes = runner.run(lambda _: "cpu", range(30), on_gpu)
+        done = [next(outcomes)]
+        assert done[0].result == "gpu"
+        ((name, spec),) = cluster.new_worker_spec().items()
+        plain = {key: value for key, value in spec["options"].items() if key != "resources"}
+        cluster.worker_spec[name] = spec | {"options": plain}
+        cluster.scale(2)
+        assert settled(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 2)
+        client.retire_workers(names=[0])
+        if always:
+            with pytest.raises(DeviceError, match="are gone"):
+                list(outcomes)
+        else:
+            done += outcomes
+            assert sorted(outcome.task for outcome in done) == list(range(30))
+            assert {outcome.result for outcome in done} == {"gpu", "cpu"}

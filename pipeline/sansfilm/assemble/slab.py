@@ -2,7 +2,8 @@
 
 Memory bound: the block, and per thread one batch of pictures as they were read and decoded (of
 BATCH_BYTES, or one picture), for palettes also the colours of one; in each process the deflated
-dataset that was inflated last. Reducing adds at most about one block more.
+dataset and the member of a zip file that were inflated last. Reducing adds at most about one block
+more.
 """
 
 import hashlib
@@ -90,7 +91,9 @@ class _Done:
     strange: frozenset[int] = frozenset()
 
 
-def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Slab:
+def fill_slab(
+    plan: SlabPlan, read: Read, decode: Decode, run: Map = map, batch_bytes: int = BATCH_BYTES
+) -> Slab:
     """Read and decode the frames of a slab straight into its block.
 
     Parameters
@@ -105,6 +108,8 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
         once.
     run : callable, optional
         Maps over batches of frames; the result does not depend on it.
+    batch_bytes : int, optional
+        Stored values of a batch.
     """
     canvas = Canvas(plan)
 
@@ -123,7 +128,7 @@ def fill_slab(plan: SlabPlan, read: Read, decode: Decode, run: Map = map) -> Sla
                 each.header = outside if each.place == picture.owner else b""
         return done
 
-    batches = run(some, _batches(plan))
+    batches = run(some, _batches(plan, batch_bytes))
     done = sorted(chain.from_iterable(batches), key=lambda each: each.place)
     owners = set(plan.owners)
     limits = [each.values for each in done if each.values]
@@ -171,7 +176,7 @@ def stored_digest(stored: np.ndarray) -> str:
     return hashlib.sha256(data.data).hexdigest()
 
 
-def _batches(plan: SlabPlan) -> Iterator[Sequence[_Picture]]:
+def _batches(plan: SlabPlan, batch_bytes: int) -> Iterator[Sequence[_Picture]]:
     """Split the codestreams of a slab into what is decoded in one go."""
     held: dict[tuple[str, PixelLocation], list[tuple[int, Frame]]] = defaultdict(list)
     for place, frame in enumerate(plan.frames):
@@ -182,7 +187,7 @@ def _batches(plan: SlabPlan) -> Iterator[Sequence[_Picture]]:
     if pictures:
         spec = pictures[0].first.picture
         pixel = spec.samples_per_pixel * np.dtype(spec.container).itemsize
-        yield from batched(pictures, max(1, BATCH_BYTES // (spec.rows * spec.columns * pixel)))
+        yield from batched(pictures, max(1, batch_bytes // (spec.rows * spec.columns * pixel)))
 
 
 def _read(read: Read, picture: _Picture) -> tuple[bytes, bytes, BadInstanceError | None]:

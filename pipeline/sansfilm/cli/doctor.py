@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
+from sansfilm.decode import device
 from sansfilm.decode.registry import broken, table
 from sansfilm.options import Options
 from sansfilm_kernels import gpu_available
@@ -30,7 +31,8 @@ def examine() -> dict[str, Any]:
             },
         },
         "decoders": table(Options().prefer),
-        "broken_decoders": broken(Options().prefer),
+        "gpu_decoders": device.table(),
+        "broken_decoders": broken(Options().prefer) | device.broken(),
     }
 
 
@@ -39,22 +41,25 @@ def print_findings(findings: dict[str, Any]) -> None:
     print(f"Python {findings['python']} on {findings['machine']}")
     for name, found in findings["versions"].items():
         print(f"  {name:20} {found}")
-    gpu = (
-        "yes; this version does not use it yet" if findings["gpu"] else "none; all runs on the CPU"
-    )
-    print(f"GPU: {gpu}")
+    print(f"GPU: {'yes' if findings['gpu'] else 'none; all runs on the CPU'}")
     for name, state in findings["storage"].items():
         print(f"storage {name:6} {state}")
     print("decoders per transfer syntax, in the order they are tried:")
+    _print_decoders(findings["decoders"])
+    print("decoders on the GPU:")
+    _print_decoders(findings["gpu_decoders"])
+    for name, reason in findings["broken_decoders"].items():
+        print(f"  decoder {name}: {reason}")
+
+
+def _print_decoders(rows: list[dict[str, str]]) -> None:
     syntax = ""
-    for row in findings["decoders"]:
+    for row in rows:
         name = row["name"] if row["name"] != syntax else ""
         syntax = row["name"]
         reads = f"{row['bits']} bits{', also signed' * (row['signed'] == 'yes')}"
         line = f"  {name:38} {row['decoder']:12} {row['state']:13} {reads:25} {row['missing']}"
         print(line.rstrip())
-    for name, reason in findings["broken_decoders"].items():
-        print(f"  decoder {name}: {reason}")
 
 
 def _version(name: str) -> str:

@@ -87,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     ingest = add("ingest", commands.ingest)
-    ingest.add_argument("source", nargs="+", metavar="SOURCE", help="folder, file or URL of DICOM")
+    ingest.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="folder, file, zip, tar or URL of DICOM"
+    )
     ingest.add_argument("archive", metavar="ARCHIVE", help="folder or URL of the archive")
     ingest.add_argument("--dry-run", action="store_true", help="plan only, write nothing")
     where = ingest.add_mutually_exclusive_group()

@@ -67,6 +67,9 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: the frame is cut")
     if syntax in syntaxes.JPEG_LS:
         _check_largest(frame, found)
+    if syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K and not _has_all_tiles(frame):
+        # OpenJPEG leaves them 0 and calls it a success
+        raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: tiles are missing")
     return found
 
 
@@ -176,6 +179,23 @@ def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
     if -(-(xsiz - xtosiz) // xtiles) * -(-(ysiz - ytosiz) // ytiles) > _MOST_TILES:
         return None
     return Codestream(ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7))
+
+
+def _has_all_tiles(frame: bytes | memoryview) -> bool:
+    """Hop from tile-part to tile-part of a JPEG 2000 codestream and look for each tile (A.4.2)."""
+    pos = _start_of_jpeg_2000(frame) + 2
+    xsiz, ysiz, _, _, width, height, left, top = struct.unpack_from(">8I", frame, pos + 6)
+    tiles: int = -(-(xsiz - left) // width) * -(-(ysiz - top) // height)
+    seen: set[int] = set()
+    while pos + 10 <= len(frame) and len(seen) < tiles:
+        marker, length, tile, part = struct.unpack_from(">3HI", frame, pos)
+        if marker == _SOT:
+            if tile >= tiles:
+                return False
+            seen.add(tile)
+            length = (part or len(frame)) - 2  # 0: up to the end
+        pos += 2 + max(length, 2)
+    return len(seen) == tiles
 
 
 def _start_of_jpeg_2000(frame: bytes | memoryview) -> int:

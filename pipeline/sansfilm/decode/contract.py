@@ -1,5 +1,6 @@
 """What a decoder backend is, and what it says of itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -72,5 +73,50 @@ class FrameDecoder(Protocol):
         ------
         FrameDecodeError
             If the library refuses the codestream.
+        """
+        ...
+
+
+NOT_READ = "does not read it"
+"""Of `DeviceDecoder.decode_batch`: a frame that is for others, which is nothing to report."""
+
+
+@runtime_checkable
+class DeviceDecoder(Protocol):
+    """One way to decode many frames at once on a GPU; used by one thread at a time."""
+
+    name: str
+    device: str
+    """"gpu"."""
+    reads: tuple[Reads, ...]
+    requires: str
+    """What to install, for people."""
+
+    def missing(self, transfer_syntax: str) -> str:
+        """Return why the syntax cannot be decoded here; "" if it can."""
+        ...
+
+    def decode_batch(
+        self, frames: Sequence[tuple[bytes, FrameSpec]], out: Sequence[np.ndarray]
+    ) -> Sequence[str]:
+        """Decode frames into arrays of the host.
+
+        Parameters
+        ----------
+        frames : sequence of (codestream, spec)
+            Of syntaxes and samples that `reads` has.
+        out : sequence of ndarray
+            For each, of shape ``spec.shape`` and the dtype that the codestream asks for (RLE: the
+            unsigned one of Bits Allocated); as `FrameDecoder.decode` gives it.
+
+        Returns
+        -------
+        sequence of str
+            For each frame "" if it is there, NOT_READ, or what went wrong: others decode it.
+
+        Raises
+        ------
+        MemoryError
+            If they are too many for the memory of the device.
         """
         ...

@@ -17,7 +17,7 @@ from itertools import groupby
 
 import numpy as np
 
-from sansfilm.decode import syntaxes
+from sansfilm.decode import device, syntaxes
 from sansfilm.decode.frames import Encoded, decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
 from sansfilm.decode.registry import OURS, backend, names
@@ -54,6 +54,10 @@ def decode_frames(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]
     for name in how.prefer:
         if name not in OURS and name not in names():
             backend(name)  # raises; one that exists is loaded in guards only
+    yield from device.decode(frames, how, _on_cpu)
+
+
+def _on_cpu(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
     guarded = _guards_work()
     for plain, run in groupby(frames, lambda frame: _is_plain(frame[1], how)):
         decode = _guarded if guarded and not plain else _here

@@ -1,34 +1,49 @@
-"""Sources (folders, files, fsspec URLs) -> a sorted list of files; no byte of them is read."""
+"""Sources (folders, files, zip and tar files, fsspec URLs) -> a sorted list of files.
+
+No byte of them is read but the directories of zip and tar files.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote_from_bytes
 
-from sansfilm.errors import OptionError, Problem, ProblemCode, SourceNotFoundError
+from sansfilm.errors import (
+    BadInstanceError,
+    OptionError,
+    Problem,
+    ProblemCode,
+    SourceNotFoundError,
+)
 from sansfilm.model import FileRef
-from sansfilm.planning.source import local_path, local_uri, remote_errors
+from sansfilm.options import Budgets
+from sansfilm.planning import packed
+from sansfilm.planning.source import Source, local_path, local_uri, remote_errors
 from sansfilm.remote import open_url, version_of
 
 
 def discover(
-    sources: Iterable[str | FileRef | Problem], archive: str = ""
+    sources: Iterable[str], archive: str = "", budgets: Budgets | None = None
 ) -> tuple[list[FileRef], list[Problem]]:
     """List every file of the sources, each once, sorted by URI.
 
-    Linked files are listed, linked folders are not followed: they become problems.
+    Linked files are listed, linked folders are not followed: they become problems. Of files whose
+    name ends in .zip or .tar the members are listed.
 
     Parameters
     ----------
     sources : iterable of str
-        Folders and single files of this machine, or URLs that fsspec opens; what an earlier call
-        has found stays as it is.
+        Folders and single files of this machine, or URLs that fsspec opens.
     archive : str, optional
         URL of the archive that is filled: files below it are no sources.
+    budgets : Budgets, optional
+        What zip and tar files may hold.
 
     Returns
     -------
     files : list of FileRef
     problems : list of Problem
-        EMPTY_SOURCE for each source that holds no file, UNREADABLE for what cannot be listed.
+        EMPTY_SOURCE for each source that holds no file, UNREADABLE for what cannot be listed,
+        BUDGET or UNSAFE_ARCHIVE for zip and tar files, or members of them.
 
     Raises
     ------
@@ -39,15 +54,17 @@ def discover(
     """
     files: dict[str, FileRef] = {}
     problems: dict[str, Problem] = {}
+    known: _Known = {}
     named = list(sources)
     if not named:
         raise OptionError("no source given: name at least one folder, file or URL")
     excluded = f"{_canonical(archive)}/" if archive else None
     for source in named:
-        found = [
+        named_files = (
             item for item in _list(source) if not excluded or not item.uri.startswith(excluded)
-        ]
-        if not found and isinstance(source, str):
+        )
+        found = [item for each in named_files for item in _open(each, budgets or Budgets(), known)]
+        if not found:
             problems[source] = Problem(
                 source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
             )
@@ -59,9 +76,54 @@ def discover(
     return [files[uri] for uri in sorted(files)], [problems[uri] for uri in sorted(problems)]
 
 
-def _list(source: str | FileRef | Problem) -> Iterator[FileRef | Problem]:
-    if not isinstance(source, str):
-        return iter([source])
+_Known = dict[str, tuple[list[packed.Member | packed.Refused], int | None]]
+"""The directories that were read, by the URI of their container, and when that was changed."""
+
+
+def _open(item: FileRef | Problem, budgets: Budgets, known: _Known) -> Iterator[FileRef | Problem]:
+    """Put the members of a zip or tar file in its place, all or those that its URL asks for."""
+    below = packed.split(item.uri)
+    kind, name, uri = below or (packed.kind_by_name(item.uri), "", item.uri)
+    if not kind or isinstance(item, Problem):
+        yield item
+        return
+    try:
+        if uri not in known:
+            with Source(uri) as whole:
+                if not below and not packed.is_one(whole, kind):
+                    yield item
+                    return
+                known[uri] = packed.members(whole, kind, budgets), whole.modified_ns
+    except BadInstanceError as exc:
+        yield Problem(uri, "discover", exc.code, exc.message)
+        return
+    except OSError as exc:
+        if below:
+            raise SourceNotFoundError(f"source cannot be listed: {item.uri}: {exc}") from exc
+        yield item  # what is wrong with it will show when it is read
+        return
+    found, modified_ns = known[uri]
+    wanted = [one for one in found if f"{one.name}/".startswith(f"{name.strip('/')}/".lstrip("/"))]
+    if name and not wanted:
+        raise SourceNotFoundError(f"source does not exist: {item.uri}")
+    for one in wanted:
+        if isinstance(one, packed.Member):
+            yield FileRef(f"{kind}://{one.name}::{uri}", one.size, modified_ns)
+        else:
+            printable = one.name if one.name.isprintable() else _quoted(one.name)
+            yield Problem(f"{kind}://{printable}::{uri}", "discover", one.code, one.message)
+
+
+def _quoted(name: str) -> str:
+    return quote_from_bytes(name.encode("utf-8", "surrogateescape"))
+
+
+def _list(source: str) -> Iterator[FileRef | Problem]:
+    if below := packed.split(source):
+        kind, name, container = below
+        path = local_path(container) or (None if "://" in container else container)
+        uri = container if path is None else local_uri(os.path.abspath(path))  # noqa: PTH100
+        return iter([FileRef(f"{kind}://{name}::{uri}", 0)])
     path = os.path.abspath(local_path(source) or source)  # noqa: PTH100 - keeps links
     if os.path.isdir(path):  # noqa: PTH112 - functions of os know any bytes, as below
         return _list_folder(path)

@@ -4,10 +4,11 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from sansfilm.planning.packed import open_member, split
 from sansfilm.remote import open_url, version_of
 
 BLOCK = 4 * 2**20
@@ -72,8 +73,12 @@ class Source:
         self._fd = -1
         self._head = data
         self._fs: Any = None
+        self._whole: Source | None = None
         if data:
             self.size = len(data)
+            return
+        if inside := split(uri):
+            self._open_member(*inside)
             return
         if path is not None:
             try:
@@ -87,17 +92,29 @@ class Source:
             self._fs, self._path = open_url(uri)
             self.size = int(size or self._fs.size(self._path))  # 0 if a listing does not know
 
+    def _open_member(self, kind: str, name: str, container: str) -> None:
+        """Become a member of a zip or tar file: bytes of its container, or inflated ones."""
+        if split(container):
+            raise OSError(errno.EINVAL, "a container in a container is not opened")
+        with ExitStack() as opened:
+            whole = opened.enter_context(Source(container))
+            member, self._start, self._head = open_member(whole, container, kind, name)
+            self.size, self.modified_ns, self._whole = member.size, whole.modified_ns, whole
+            opened.pop_all()  # it stays open until this one is closed
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._whole is not None:
+            self._whole.__exit__(*exc)
         if self._fd >= 0:
             os.close(self._fd)
 
     @property
     def remote(self) -> bool:
         """Whether the file is of another machine, or behind a file system of fsspec."""
-        return self._fd < 0
+        return self._whole.remote if self._whole else self._fd < 0
 
     @property
     def data(self) -> bytes:
@@ -106,6 +123,8 @@ class Source:
 
     def changed(self) -> bool:
         """Ask object storage whether the file is another one than it was when it was listed."""
+        if self._whole is not None:
+            return self._whole.changed()
         with remote_errors():
             info = self._fs.info(self._path)
         version = version_of(info) if self._version else ""
@@ -138,7 +157,9 @@ class Source:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
-        if self._fd < 0:
+        if self._whole is not None:
+            data = self._whole.read(self._start + offset, length)
+        elif self._fd < 0:
             with remote_errors():
                 # All of it is asked for without a range, so that growth since the listing shows.
                 whole = length == self.size

@@ -25,13 +25,15 @@ def choose_runner(
     client: Any = None,
     workers: Workers = None,
     scheduler: str | None = None,
+    gpu: bool = False,
 ) -> Runner:
     """Return the runner for a job of so many slabs.
 
     What the caller names decides: a Dask client, a scheduler's address, or a number of worker
     processes (1 is this process, one task after the other). "auto" is the threads of this process
     for a few slabs and a cluster of one process per core for more. The default is threads: a
-    script that starts processes would need a main guard.
+    script that starts processes would need a main guard. `gpu`: a cluster that is started here gets
+    one worker more, which has the GPU of this machine.
 
     Raises
     ------
@@ -54,4 +56,4 @@ def choose_runner(
         return DaskRunner(client)
     if scheduler is not None:
         return DaskRunner.connect(scheduler)
-    return DaskRunner.local(workers or cores())
+    return DaskRunner.local(workers or cores(), gpu=gpu)

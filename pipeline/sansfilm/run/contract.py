@@ -17,6 +17,15 @@ class Outcome:
     error: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OnGpu:
+    """What is done with a task where a GPU is, and of which tasks; `always`: nowhere else."""
+
+    function: Callable[[Any], Any]
+    wanted: Callable[[Any], bool]
+    always: bool = False
+
+
 class Runner(Protocol):
     """Executes tasks; a context manager that gives back what it took."""
 
@@ -25,8 +34,17 @@ class Runner(Protocol):
     map: Map
     """How a task may spread its own pieces: the builtin map where tasks are the only split."""
 
-    def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+    @property
+    def gpus(self) -> int | None:
+        """Workers that have a GPU; None where tasks run in this process, with what it has."""
+        ...
+
+    def run(
+        self, function: Callable[[Any], Any], tasks: Iterable[Any], on_gpu: OnGpu | None = None
+    ) -> Iterator[Outcome]:
         """Yield one Outcome per task, in any order, with a bounded number of tasks in flight.
+
+        `on_gpu` is done in place of `function` where a GPU is, with the tasks that it wants.
 
         Raises
         ------
@@ -38,6 +56,11 @@ class Runner(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+def choose(function: Callable[[Any], Any], on_gpu: OnGpu | None, task: Any) -> Any:
+    """Do a task in this process, which has the GPU if there is one."""
+    return (on_gpu.function if on_gpu and on_gpu.wanted(task) else function)(task)
 
 
 def attempt(function: Callable[[Any], Any], task: Any) -> Outcome:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
 from sansfilm.model import Map
-from sansfilm.run.contract import Outcome, attempt
+from sansfilm.run.contract import OnGpu, Outcome, attempt, choose
 
 
 class SerialRunner:
@@ -15,10 +16,14 @@ class SerialRunner:
     dashboard = ""
     map: Map = staticmethod(map)
 
-    def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+    gpus = None
+
+    def run(
+        self, function: Callable[[Any], Any], tasks: Iterable[Any], on_gpu: OnGpu | None = None
+    ) -> Iterator[Outcome]:
         """See Runner.run."""
         for task in tasks:
-            yield attempt(function, task)
+            yield attempt(partial(choose, function, on_gpu), task)
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +40,7 @@ class ThreadsRunner:
     """
 
     dashboard = ""
+    gpus = None
     at_once = 2
 
     def __init__(self, workers: int) -> None:
@@ -42,9 +48,11 @@ class ThreadsRunner:
         self._tasks = ThreadPoolExecutor(self.at_once, "sansfilm-task")
         self.map: Map = self._pieces.map
 
-    def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+    def run(
+        self, function: Callable[[Any], Any], tasks: Iterable[Any], on_gpu: OnGpu | None = None
+    ) -> Iterator[Outcome]:
         """See Runner.run."""
-        source = iter(tasks)
+        source, function = iter(tasks), partial(choose, function, on_gpu)
         waiting: set[Future[Outcome]] = set()
         try:
             while True:
