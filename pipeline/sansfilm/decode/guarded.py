@@ -12,12 +12,15 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby, zip_longest
 
 import numpy as np
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.area import stored_bytes
+from sansfilm.decode.canaries import why_not
 from sansfilm.decode.frames import Encoded, decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
 from sansfilm.decode.registry import OURS, backend, names
@@ -27,7 +30,9 @@ from sansfilm.model import Decoded, Decoding, FrameSpec
 IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
-"""A guard with a larger area is not kept: the memory would not come back."""
+"""A guard with larger areas is not kept: the memory would not come back."""
+PART_BYTES = 2**22
+"""Values that are decoded in one go: enough frames that asking costs little."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
 
@@ -60,7 +65,7 @@ def decode_frames(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]
         yield from decode(list(run), how)
 
 
-def decode_one(frame: bytes, spec: FrameSpec, how: Decoding) -> np.ndarray:
+def decode_one(frame: bytes | memoryview, spec: FrameSpec, how: Decoding) -> np.ndarray:
     """Decode one frame to stored values that are the caller's own.
 
     Raises
@@ -90,37 +95,91 @@ def _here(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
 
 
 def _guarded(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
-    """Decode frames in a guard; all but the one that ended it are done again in a new one."""
+    """Decode frames in a guard part by part: while it decodes one, the one before is used."""
+    parts = _parts(frames)
+    guard = GUARDS.take()
+    try:
+        guard.lay(parts[0])
+        guard.ask(how, GUARDS.distrusted)
+        for part, following in zip_longest(parts, parts[1:]):
+            try:
+                if following:
+                    guard.lay(following)
+                results = guard.answers()
+            except GuardLostError as lost:
+                results = _again(part, how, lost)
+            if following:
+                if not guard.usable:
+                    guard.close()
+                    guard = GUARDS.take()
+                    guard.lay(following)
+                guard.ask(how, GUARDS.distrusted)
+            yield from results
+    finally:
+        GUARDS.give(guard)
+
+
+def _parts(frames: Sequence[Encoded]) -> list[Sequence[Encoded]]:
+    """Split frames into what is decoded in one go: PART_BYTES of values, or one frame."""
+    parts: list[list[Encoded]] = []
+    room = 0
+    for frame in frames:
+        size = stored_bytes(frame[1])
+        if size > room:
+            parts.append([])
+            room = PART_BYTES
+        parts[-1].append(frame)
+        room -= size
+    return list(parts)
+
+
+def _again(
+    frames: Sequence[Encoded], how: Decoding, lost: GuardLostError | None = None
+) -> list[Decoded]:
+    """Decode frames in a new guard: all but the one that ended the guard before.
+
+    Returns
+    -------
+    list of Decoded
+        Their values are the caller's own.
+    """
     failed: dict[int, BadInstanceError] = {}
-    tries = 2
-    while tries and len(failed) < len(frames):
-        left = [number for number in range(len(frames)) if number not in failed]
-        guard = GUARDS.take()
-        try:
-            results = guard.decode([frames[number] for number in left], how)
-        except GuardLostError as exc:
-            guard.close()
-            error = BadInstanceError(exc.code, exc.message)
-            if exc.certain:
-                failed[left[exc.frame]] = error
-            elif len(frames) > 1 and exc.frame >= 0:  # whose fault it was shows one by one
-                for frame in frames:
-                    yield from _guarded([frame], how)
-                return
+    left, tries = [*range(len(frames))], 2
+    notes: tuple[str, ...] = ()
+    while True:
+        if lost:
+            error = BadInstanceError(lost.code, lost.message)
+            if lost.certain and lost.trial:  # no frame's fault: it was the decoder's golden image
+                syntax = frames[left[lost.frame]][1].transfer_syntax
+                reason = lost.message.replace("the decoder", "it", 1)
+                notes += GUARDS.distrust(lost.trial, syntax, reason)
+            elif lost.certain:
+                failed[left[lost.frame]] = error
+            elif len(frames) > 1 and lost.frame >= 0:  # whose fault it was shows one by one
+                return list(chain.from_iterable(_again([frame], how) for frame in frames))
+            elif tries == 1:
+                return [Decoded(error=failed.get(n, error)) for n in range(len(frames))]
             else:  # once more: it may have been the machine
                 tries -= 1
-            continue
-        except BaseException:  # nobody waits for its answers
-            guard.close()
-            raise
-        try:
-            found = dict(zip(left, results, strict=True))
-            for number in range(len(frames)):
-                yield found.get(number) or Decoded(error=failed[number])
-        finally:
-            GUARDS.give(guard)
-        return
-    yield from (Decoded(error=failed.get(number, error)) for number in range(len(frames)))
+        left = [number for number in left if number not in failed]
+        done = {number: Decoded(error=error) for number, error in failed.items()}
+        if left:
+            guard = GUARDS.take()
+            try:
+                results = guard.decode([frames[n] for n in left], how, GUARDS.distrusted)
+                done |= {n: _owned(one) for n, one in zip(left, results, strict=True)}
+            except GuardLostError as exc:
+                lost = exc
+                continue
+            finally:
+                GUARDS.give(guard)
+        first = done[0]
+        done[0] = replace(first, notes=notes + first.notes)
+        return [done[number] for number in range(len(frames))]
+
+
+def _owned(done: Decoded) -> Decoded:
+    return done if done.error else replace(done, stored=done.stored.copy())
 
 
 class _Guards:
@@ -128,8 +187,21 @@ class _Guards:
 
     def __init__(self) -> None:
         self._free: list[tuple[Guard, float]] = []
+        self._distrusted: dict[tuple[str, str], None] = {}
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
+
+    @property
+    def distrusted(self) -> tuple[tuple[str, str], ...]:
+        """The decoders that ended a guard with their golden image, each with the syntax."""
+        return tuple(self._distrusted)
+
+    def distrust(self, decoder: str, transfer_syntax: str, reason: str) -> tuple[str, ...]:
+        """Use a decoder no more for a syntax; return what is to be told of it, once."""
+        with self._lock:
+            known = (decoder, transfer_syntax) in self._distrusted
+            self._distrusted[decoder, transfer_syntax] = None
+        return () if known else (why_not(decoder, transfer_syntax, reason),)
 
     def take(self) -> Guard:
         """Return a guard that is alive: the last one used, or a new one."""
@@ -142,8 +214,8 @@ class _Guards:
         return Guard()
 
     def give(self, guard: Guard) -> None:
-        """Take back a guard whose batch is finished."""
-        if guard.area_bytes > KEEP_BYTES:
+        """Take back a guard; it is ended if nobody waits for what it does, or it is of no use."""
+        if guard.busy or guard.area_bytes > KEEP_BYTES or not guard.usable:
             guard.close()
             return
         with self._lock:
@@ -151,9 +223,10 @@ class _Guards:
             self._watch()
 
     def close(self) -> None:
-        """End all guards that are free."""
+        """End all guards that are free, and trust all decoders again."""
         with self._lock:
             free, self._free = self._free, []
+            self._distrusted.clear()
             if self._timer:
                 self._timer.cancel()
                 self._timer = None

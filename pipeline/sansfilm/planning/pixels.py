@@ -1,5 +1,7 @@
 """What a slab needs of a source: the codestream of a frame, and the instance's header."""
 
+from functools import partial
+
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import Frame, PixelLocation
 from sansfilm.planning import dataset
@@ -14,13 +16,14 @@ _KEPT: dict[str, tuple[bytes, bytes]] = {}
 take the whole of it. It stays in memory until the next one."""
 
 
-def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
+def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes | memoryview, bytes]:
     """Read the codestream of a frame and, if asked for, everything outside Pixel Data.
 
     Returns
     -------
-    codestream : bytes
-        The fragments joined, or the words of an uncompressed frame.
+    codestream : bytes or memoryview
+        The fragments joined, or the words of an uncompressed frame; a part of what was read
+        where it is in one piece.
     header : bytes
         ``frame.pixels.header_length`` bytes: preamble, file meta information and elements up
         to Pixel Data, then any after it. A deflated dataset comes inflated. b"" unless
@@ -38,27 +41,31 @@ def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
         with Source(frame.uri, frame.size if outside else None) as source:
             if (source.size, source.modified_ns) != (frame.size, frame.modified_ns):
                 raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
+            held, prefix = None, b""
             if outside and source.size <= WHOLE:
-                source.head(source.size)
+                held = source.head(source.size)
             if outside and frame.modified_ns is None and source.sha256() != frame.sha256:
                 # objects have no date that tells; each is read whole once, with its header
                 raise BadInstanceError(ProblemCode.SOURCE_CHANGED, "the file has changed")
-            read, prefix = source.read, b""
             if where.prefix:
-                prefix, data = _inflate(source, frame)
-                read = lambda offset, length: data[offset : offset + length]  # noqa: E731
+                prefix, held = _inflate(source, frame)
+            read = source.read if held is None else partial(_part, memoryview(held))
             codestream = _cut(read(where.offset, where.length), where)
             if not outside:
                 return codestream, b""
             after = read(where.element_end, where.total - where.element_end)
-            return codestream, prefix + read(0, where.element_offset) + after
+            return codestream, b"".join((prefix, read(0, where.element_offset), after))
     except OSError as exc:
         message = exc.strerror or type(exc).__name__
         raise BadInstanceError(ProblemCode.UNREADABLE, message) from exc
 
 
-def _cut(data: bytes, where: PixelLocation) -> bytes:
-    return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(data)
+def _part(held: memoryview, offset: int, length: int) -> memoryview:
+    return held[offset : offset + length]
+
+
+def _cut(data: bytes | memoryview, where: PixelLocation) -> bytes | memoryview:
+    return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(memoryview(data))
 
 
 def _inflate(source: Source, frame: Frame) -> tuple[bytes, bytes]:
