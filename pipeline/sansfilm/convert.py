@@ -17,7 +17,7 @@ import numpy as np
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
-from sansfilm.decode.guarded import decode_frames, decode_one
+from sansfilm.decode.guarded import decode_frames, decode_one, expect
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.model import (
     Document,
@@ -37,7 +37,7 @@ from sansfilm.planning.headers import read_frames
 from sansfilm.planning.pixels import read_frame
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
-from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
+from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner, cores
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
@@ -123,8 +123,9 @@ def convert(
         files = ledger.files(*discover(sources, target.url))
         if not dry_run:
             create_archive(target)
+        threads = 0 if dry_run else 1 if runner.map is map else cores()
         batches = runner.run(
-            partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
+            partial(read_headers, options.budgets, threads), batched(files, HEADERS_AT_ONCE)
         )
         frames = ledger.frames(batches)
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
@@ -151,10 +152,12 @@ def convert(
 
 
 def read_headers(
-    budgets: Budgets, files: Iterable[FileRef]
+    budgets: Budgets, threads: int, files: Iterable[FileRef]
 ) -> list[list[Frame] | Document | Problem]:
-    """Read a batch of files up to their Pixel Data."""
-    return [read_frames(file, budgets) for file in files]
+    """Read a batch of files up to their Pixel Data; so many threads here will decode it soon."""
+    found = [read_frames(file, budgets) for file in files]
+    expect((frame.spec for one in found if isinstance(one, list) for frame in one), threads)
+    return found
 
 
 def pixel_digest(options: Options, frame: Frame) -> str:

@@ -6,12 +6,13 @@ while, and all end with this process: their end of the line closes.
 """
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain, groupby, zip_longest
@@ -31,7 +32,7 @@ IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
 """A guard with larger areas is not kept: the memory would not come back."""
-PART_BYTES = 2**22
+PART_BYTES = 2**21
 """Values that are decoded in one go: enough frames that asking costs little."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
@@ -79,6 +80,16 @@ def decode_one(frame: bytes | memoryview, spec: FrameSpec, how: Decoding) -> np.
     if isinstance(stored, BadInstanceError):
         raise stored
     return stored
+
+
+def expect(specs: Iterable[FrameSpec], threads: int) -> None:
+    """Start guards for frames that so many threads will decode soon: it takes a tenth of a second.
+
+    None are started for frames that need no codec.
+    """
+    size = sum(stored_bytes(spec) for spec in specs if spec.transfer_syntax not in _PLAIN)
+    if size and threads and _guards_work():
+        GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
 
 
 def _is_plain(spec: FrameSpec, how: Decoding) -> bool:
@@ -202,6 +213,13 @@ class _Guards:
             known = (decoder, transfer_syntax) in self._distrusted
             self._distrusted[decoder, transfer_syntax] = None
         return () if known else (why_not(decoder, transfer_syntax, reason),)
+
+    def prepare(self, count: int) -> None:
+        """Have so many guards free; where they cannot be started, that shows when they are used."""
+        with self._lock, contextlib.suppress(OSError):
+            while len(self._free) < count:
+                self._free.append((Guard(), time.monotonic()))
+                self._watch()
 
     def take(self) -> Guard:
         """Return a guard that is alive: the last one used, or a new one."""
