@@ -111,9 +111,9 @@ class Guard:
     def lay(self, frames: Sequence[Encoded]) -> None:
         """Lay frames ready, also while the process decodes those that it was asked for before.
 
-        The values that it was asked for before the last time are not valid any more.
+        Values that it has answered are not valid any more.
         """
-        number = 1 - self._laid.area if self._laid else 0
+        number = 1 - self._asked[0].area if self._asked else 0
         area = self._areas[number]
         about = tuple((spec, len(codestream)) for codestream, spec in frames)
         codestreams, values, end = layout(about)
@@ -134,7 +134,7 @@ class Guard:
             self._link.sendall(pack_request(request))
 
     def answers(self) -> list[Decoded]:
-        """Wait for what was asked for; values are valid as `lay` says.
+        """Wait for what was asked for; values are valid until frames are laid again.
 
         Raises
         ------

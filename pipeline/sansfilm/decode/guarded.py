@@ -118,7 +118,8 @@ def _guarded(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
                     guard.lay(following)
                 results = guard.answers()
             except GuardLostError as lost:
-                results = _again(part, how, lost)
+                first, *others = _again(part, how, lost)
+                results = [replace(first, notes=GUARDS.take_notes() + first.notes), *others]
             if following:
                 if not guard.usable:
                     guard.close()
@@ -155,38 +156,34 @@ def _again(
         Their values are the caller's own.
     """
     failed: dict[int, BadInstanceError] = {}
+    done: dict[int, Decoded] = {}
     left, tries = [*range(len(frames))], 2
-    notes: tuple[str, ...] = ()
-    while True:
+    while left and not done:
         if lost:
             error = BadInstanceError(lost.code, lost.message)
             if lost.certain and lost.trial:  # no frame's fault: it was the decoder's golden image
                 syntax = frames[left[lost.frame]][1].transfer_syntax
-                reason = lost.message.replace("the decoder", "it", 1)
-                notes += GUARDS.distrust(lost.trial, syntax, reason)
+                GUARDS.distrust(lost.trial, syntax, lost.message.replace("the decoder", "it", 1))
             elif lost.certain:
-                failed[left[lost.frame]] = error
+                failed[left.pop(lost.frame)], lost = error, None
+                continue
             elif len(frames) > 1 and lost.frame >= 0:  # whose fault it was shows one by one
                 return list(chain.from_iterable(_again([frame], how) for frame in frames))
             elif tries == 1:
-                return [Decoded(error=failed.get(n, error)) for n in range(len(frames))]
+                failed |= dict.fromkeys(left, error)
+                break
             else:  # once more: it may have been the machine
                 tries -= 1
-        left = [number for number in left if number not in failed]
-        done = {number: Decoded(error=error) for number, error in failed.items()}
-        if left:
-            guard = GUARDS.take()
-            try:
-                results = guard.decode([frames[n] for n in left], how, GUARDS.distrusted)
-                done |= {n: _owned(one) for n, one in zip(left, results, strict=True)}
-            except GuardLostError as exc:
-                lost = exc
-                continue
-            finally:
-                GUARDS.give(guard)
-        first = done[0]
-        done[0] = replace(first, notes=notes + first.notes)
-        return [done[number] for number in range(len(frames))]
+        guard = GUARDS.take()
+        try:
+            results = guard.decode([frames[n] for n in left], how, GUARDS.distrusted)
+            done = {n: _owned(one) for n, one in zip(left, results, strict=True)}
+        except GuardLostError as exc:
+            lost = exc
+        finally:
+            GUARDS.give(guard)
+    done |= {number: Decoded(error=error) for number, error in failed.items()}
+    return [done[number] for number in range(len(frames))]
 
 
 def _owned(done: Decoded) -> Decoded:
@@ -199,6 +196,7 @@ class _Guards:
     def __init__(self) -> None:
         self._free: list[tuple[Guard, float]] = []
         self._distrusted: dict[tuple[str, str], None] = {}
+        self._notes: list[str] = []
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -207,12 +205,18 @@ class _Guards:
         """The decoders that ended a guard with their golden image, each with the syntax."""
         return tuple(self._distrusted)
 
-    def distrust(self, decoder: str, transfer_syntax: str, reason: str) -> tuple[str, ...]:
-        """Use a decoder no more for a syntax; return what is to be told of it, once."""
+    def distrust(self, decoder: str, transfer_syntax: str, reason: str) -> None:
+        """Use a decoder no more for a syntax."""
         with self._lock:
-            known = (decoder, transfer_syntax) in self._distrusted
-            self._distrusted[decoder, transfer_syntax] = None
-        return () if known else (why_not(decoder, transfer_syntax, reason),)
+            if (decoder, transfer_syntax) not in self._distrusted:
+                self._distrusted[decoder, transfer_syntax] = None
+                self._notes.append(why_not(decoder, transfer_syntax, reason))
+
+    def take_notes(self) -> tuple[str, ...]:
+        """Return what is to be told of decoders, each once."""
+        with self._lock:
+            notes, self._notes = tuple(self._notes), []
+        return notes
 
     def prepare(self, count: int) -> None:
         """Have so many guards free; where they cannot be started, that shows when they are used."""
