@@ -1,11 +1,11 @@
 """Decoding 512 x 512 frames of 12 bits: each decoder, and guarded against the bare codec.
 
 `python benchmarks/bench_decode.py` measures what guarding costs: frames through guards against
-the bare codec, with one thread and with two, interleaved, in one run. CPU seconds are those of
-this process and its guards together; where cores are shared, they say more than the wall.
+the bare codec, with one thread and with two, one after the other in each round of one run. CPU
+time is that of this process and its guards together; where cores are shared, it says more than
+the wall. Linux only: it reads the clocks of other processes.
 """
 
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import psutil
 import pytest
 import synth
 
@@ -73,16 +72,16 @@ def bench_guarded(benchmark: Benchmark, uid: str) -> None:
 
 
 def cpu_seconds() -> float:
-    """Return what this process and its children, the guards, have used."""
-    whole = psutil.Process()
-    return sum(sum(each.cpu_times()[:2]) for each in (whole, *whole.children(recursive=True)))
+    """Return what this process and the guards that are free have used; to the nanosecond."""
+    guards = (guard.pid for guard, _ in GUARDS._free)
+    return time.process_time() + sum(time.clock_gettime(~pid << 3 | 2) for pid in guards)
 
 
-def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return wall and CPU milliseconds of a frame, by way and number of threads: medians."""
+def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], np.ndarray]:
+    """Return milliseconds of a frame, wall and CPU, of each round, by way and number of threads."""
     stored = synth.phantom(np.random.default_rng(0), (count, 512, 512))
     frames = [(synth.encode(one, uid, 12), spec_of(uid)) for one in stored]
-    block, how = np.empty_like(stored), Decoding(Options().prefer)
+    block, how = np.zeros_like(stored), Decoding(Options().prefer)
     codec = getattr(imagecodecs, CODECS[uid] + "_decode")
 
     def bare(start: int) -> None:
@@ -93,38 +92,38 @@ def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], tuple[fl
         for place, done in enumerate(decode_frames(frames[start : start + BATCH], how), start):
             block[place] = done.stored
 
+    ways = [(way, threads) for threads in (1, 2) for way in (bare, guarded)]
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    starts = range(0, count, BATCH)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(guarded, starts))  # starts the guards
-        for _ in range(rounds):
-            for way in (bare, guarded):
-                for threads, spread in ((1, map), (2, pool.map)):
-                    wall, cpu = time.perf_counter(), cpu_seconds()
-                    list(spread(way, starts))
-                    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-                    key = way.__name__, threads
-                    found.setdefault(key, []).append((wall / count * 1e3, cpu / count * 1e3))
+        for _ in range(2):
+            list(pool.map(guarded, range(0, count, BATCH)))  # starts the guards
+        for number in range(rounds):
+            for way, threads in ways if number % 2 else reversed(ways):
+                wall, cpu = time.perf_counter(), cpu_seconds()
+                list((map if threads == 1 else pool.map)(way, range(0, count, BATCH)))
+                wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+                one = wall / count * 1e3, cpu / count * 1e3
+                found.setdefault((way.__name__, threads), []).append(one)
     assert np.array_equal(block, stored)
     GUARDS.close()
-    return {
-        key: (statistics.median(wall for wall, _ in values),
-              statistics.median(cpu for _, cpu in values))
-        for key, values in found.items()
-    }  # fmt: skip
+    return {key: np.array(values) for key, values in found.items()}
 
 
-def main(rounds: int = 7) -> None:
-    print("ms for a frame, wall (CPU), with one thread and with two")
+def main(rounds: int = 9) -> None:
+    """Print medians; ratios are of measurements next to each other, round by round."""
+    print(f"{'512 x 512, 12 bits; ms':32} {'bare':>6} {'guard':>6}   one thread: more    "
+          "two threads: times as fast")  # fmt: skip
+    print(f"{'':32} {'CPU':>6} {'CPU':>6} {'wall':>8} {'CPU':>8} {'bare':>10} {'guarded':>8}")
     for uid in CODECS:
-        found = measure(uid, 32 if uid == synth.J2K else 128, rounds)
-        print(syntaxes.NAMES[uid])
-        for way in ("bare", "guarded"):
-            (one, cpu), (two, cpu_of_two) = found[way, 1], found[way, 2]
-            print(f"  {way:8} {one:6.2f} ({cpu:5.2f}) {two:6.2f} ({cpu_of_two:5.2f})"
-                  f"  two threads {one / two:4.2f} times as fast")  # fmt: skip
-        ratios = [found["guarded", 1][n] / found["bare", 1][n] for n in (0, 1)]
-        print("  guarded to bare: wall {:.3f}, CPU {:.3f}".format(*ratios))
+        found = measure(uid, 16 if uid == synth.J2K else 64, rounds)
+        bare, guarded = found["bare", 1], found["guarded", 1]
+        more = np.median(guarded / bare - 1, axis=0)
+        speeds = [
+            np.median(found[way, 1][:, 0] / found[way, 2][:, 0]) for way in ("bare", "guarded")
+        ]
+        print(f"{syntaxes.NAMES[uid][:32]:32} {np.median(bare[:, 1]):6.2f} "
+              f"{np.median(guarded[:, 1]):6.2f} {more[0]:8.1%} {more[1]:8.1%} "
+              f"{speeds[0]:10.2f} {speeds[1]:8.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

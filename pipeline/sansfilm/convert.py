@@ -19,7 +19,7 @@ from sansfilm.assemble.levels import plan_slabs
 from sansfilm.assemble.slab import BATCH_BYTES, cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.catalogue.publish import planned, publish
 from sansfilm.decode import device
-from sansfilm.decode.guarded import decode_frames, decode_one
+from sansfilm.decode.guarded import decode_frames, decode_one, expect
 from sansfilm.errors import DeviceError, OptionError, Problem
 from sansfilm.events import Events, log_event
 from sansfilm.metrics import Counted, count, timed

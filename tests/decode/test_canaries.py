@@ -199,3 +199,66 @@ def test_a_wrong_decoder_is_reported_once_and_all_is_stored(plugins, tmp_path):
 
 def test_every_golden_file_is_in_the_manifest():
     assert {path.stem for path in canaries.FOLDER.glob("*.bin")} == golden().keys()
+
+
+CRASHES = """
+import ctypes, os, time
+from sansfilm.decode.contract import Reads
+from sansfilm.decode.imagecodecs_backend import ImagecodecsDecoder
+
+class Decoder(ImagecodecsDecoder):
+    name = "{name}"
+
+    def decode(self, frame, spec, out=None):
+        if spec.rows == 40:
+            with open(__file__ + ".tried", "a") as tried:
+                tried.write("x")
+            {deed}
+        return super().decode(frame, spec, out)
+"""
+DEEDS = {
+    "ctypes.string_at(0)": "it crashed: SIGSEGV",
+    "os._exit(7)": "it ended its process with code 7",
+    "time.sleep(1000)": "it took too long",
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_decoder_that_dies_of_the_golden_image_is_passed_over(plugins, batch, deed):
+    """It is told once, costs no frame, and is tried once, however many guards there are."""
+    stored, frames = batch
+    folder = plugins(bad=CRASHES.format(name="bad", deed=deed))
+    how = Decoding(("bad", "imagecodecs"), seconds=1)
+    notes = []
+    for _ in range(2):
+        for number, done in enumerate(decode_frames(frames, how)):
+            assert np.array_equal(done.stored, stored[number])
+            assert done.decoder == "imagecodecs"
+            notes += done.notes
+    for guard, _ in GUARDS._free:  # the next guard knows it too
+        guard.close()
+    for number, done in enumerate(decode_frames(frames, how)):
+        assert np.array_equal(done.stored, stored[number])
+        notes += done.notes
+    assert notes == [f"bad is not used for JPEG-LS Lossless here: of a known image, {DEEDS[deed]}"]
+    assert [path.read_text() for path in folder.glob("*.tried")] == ["x"]
+
+
+def test_a_decoder_that_dies_of_it_without_another_fails_its_frames(plugins, batch):
+    _, frames = batch
+    plugins(bad=CRASHES.format(name="bad", deed="os.abort()"))
+    results = list(decode_frames(frames, Decoding(("bad",), seconds=1)))
+    for done in results:
+        assert done.error.code == ProblemCode.DECODE_FAILED
+        assert "bad: is wrong for a known image" in done.error.message
+    (note,) = (note for done in results for note in done.notes)
+    assert note.endswith("it crashed: SIGABRT")
+
+
+def test_several_decoders_may_die_of_it(plugins, batch):
+    stored, frames = batch
+    plugins(**{name: CRASHES.format(name=name, deed="os.abort()") for name in ("bad", "worse")})
+    results = [(np.array(done.stored), done.notes) for done in
+               decode_frames(frames, Decoding(("bad", "worse", "imagecodecs")))]  # fmt: skip
+    assert np.array_equal([values for values, _ in results], stored)
+    assert len([note for _, notes in results for note in notes]) == 2

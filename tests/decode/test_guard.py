@@ -13,10 +13,13 @@ import pytest
 import synth
 import wild
 
+import sansfilm
+from sansfilm import convert
 from sansfilm.decode import guarded, syntaxes
 from sansfilm.decode.frames import decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
-from sansfilm.decode.guarded import GUARDS, decode_frames, decode_one
+from sansfilm.decode.guarded import GUARDS, decode_frames, decode_one, expect
+from sansfilm.decode.wire import unpack_answers
 from sansfilm.errors import BadInstanceError, OptionError, ProblemCode
 from sansfilm.model import Decoding
 from sansfilm.options import Options
@@ -216,6 +219,46 @@ def test_a_guard_with_much_memory_is_not_kept(monkeypatch, batch):
     assert not children()
 
 
+@pytest.mark.parametrize(
+    ("syntax", "count", "threads", "started"),
+    [
+        (synth.JPEG_LS, 1, 2, 1),
+        (synth.JPEG_LS, 50, 2, 2),
+        (synth.JPEG_LS, 50, 1, 1),
+        (synth.JPEG_LS, 50, 0, 0),
+        (synth.EXPLICIT_LE, 50, 2, 0),
+        (synth.DEFLATED_FRAME, 50, 2, 0),
+    ],
+)
+def test_guards_are_there_before_their_frames(spec, batch, syntax, count, threads, started):
+    about = spec(np.zeros((512, 512), np.uint16), syntax, 12)
+    for _ in range(2):
+        expect([about] * count, threads)
+        assert len(children()) == started
+    before = children()
+    stored, frames = batch()
+    check(decode_frames(frames, HOW), stored, ())
+    assert len(before & children()) == started
+
+
+def test_an_ingest_starts_guards_with_its_headers(tmp_path, monkeypatch):
+    seen = {}
+    plan = convert.plan_volumes
+
+    def look(frames, *others, **named):
+        frames = list(frames)
+        seen[frames[0].spec.transfer_syntax] = len(children())
+        return plan(frames, *others, **named)
+
+    monkeypatch.setattr(convert, "plan_volumes", look)
+    for syntax in (synth.EXPLICIT_LE, synth.JPEG_LS):
+        synth.series(tmp_path / syntax, slices=3, rows=12, columns=10, transfer_syntax=syntax)
+        sansfilm.ingest(tmp_path / syntax, tmp_path / "dry", dry_run=True)
+        assert seen.pop(syntax) == 0
+        sansfilm.ingest(tmp_path / syntax, tmp_path / "a")
+    assert seen == {synth.EXPLICIT_LE: 0, synth.JPEG_LS: 1}
+
+
 def test_guards_that_nobody_uses_end(monkeypatch, batch):
     monkeypatch.setattr(guarded, "IDLE_S", 0.3)
     stored, frames = batch()
@@ -338,3 +381,76 @@ print(guarded.decode_one(frame, spec, guarded.Decoding(("imagecodecs",))).sum(),
     total, one, again, other, last = done.stdout.split()
     assert total == again == last == str(stored[0].sum())
     assert one != other
+
+
+@pytest.fixture
+def _small_parts(monkeypatch):
+    """Make every two frames of `batch` a part: as if they were large."""
+    monkeypatch.setattr(guarded, "PART_BYTES", 2 * 12 * 10 * 2)
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize(
+    ("word", "place"), [("segfault", 0), ("segfault", 3), ("segfault", 6), ("sleep", 0),
+                        ("nonsense", 1), ("nonsense", 6), ("shape", 4)],
+)  # fmt: skip
+def test_what_kills_its_process_between_parts_costs_one_frame(plugins, batch, word, place):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(7, {place: word})
+    check(decode_frames(frames, WILD), stored, {place})
+    assert len(children()) <= 1
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_values_are_lent_while_the_next_part_is_decoded(batch):
+    stored, frames = batch(9)
+    for _ in range(3):
+        for number, done in enumerate(decode_frames(frames, HOW)):
+            time.sleep(0.01)  # the guard is ahead by now
+            assert np.array_equal(done.stored, stored[number])
+    assert len(children()) == 1
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_what_is_not_asked_for_to_the_end_ends_its_guard(batch):
+    """It may still work on the next part, which nobody waits for."""
+    stored, frames = batch()
+    for _ in range(3):
+        assert np.array_equal(next(decode_frames(frames, HOW)).stored, stored[0])
+    check(decode_frames(frames[::-1], HOW), stored[::-1], ())
+    assert len(children()) == 1
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_a_process_that_leaks_is_replaced_between_parts(plugins, batch):
+    plugins(wild=wild.SOURCE)
+    stored, frames = batch(40, {5: "native allocate"})
+    check(decode_frames(frames[:1], WILD), stored[:1], ())
+    first = children()
+    check(decode_frames(frames, WILD), stored, {5})
+    assert len(children()) == 1
+    assert not first & children()
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_a_kill_between_parts_is_no_fault_of_a_frame(batch):
+    stored, frames = batch(8)
+    results = decode_frames(frames, HOW)
+    for number, done in enumerate(results):
+        assert done.error is None
+        assert np.array_equal(done.stored, stored[number])
+        for child in psutil.Process().children():
+            child.kill()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}", b"[]", b"[1, []]", b"[[", b"\xff", b'[false, ["a"]]', b'[false, ["a", 1]]',
+        b'[false, [["a"], "b"]]', b'[false, [["", [1]], "b"]]',
+        b'[false, [["", [], "NO_SUCH_CODE", "x"], "b"]]',
+    ],
+)  # fmt: skip
+def test_nonsense_is_no_answer(line):
+    with pytest.raises(ValueError):  # noqa: PT011 - JSON raises its own
+        unpack_answers(line, 2)

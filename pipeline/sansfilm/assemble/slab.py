@@ -31,8 +31,9 @@ from sansfilm.model import (
 )
 from sansfilm_kernels import pyramid
 
-Read = Callable[[Frame, bool], tuple[bytes, bytes]]
-Decode = Callable[[Sequence[tuple[bytes, FrameSpec]], Decoding], Iterable[Decoded]]
+Codestream = bytes | memoryview
+Read = Callable[[Frame, bool], tuple[Codestream, bytes]]
+Decode = Callable[[Sequence[tuple[Codestream, FrameSpec]], Decoding], Iterable[Decoded]]
 
 BATCH_BYTES = 2**22
 """Stored values of a batch: enough frames that sending them costs little, few for many threads."""
@@ -190,7 +191,7 @@ def _batches(plan: SlabPlan, batch_bytes: int) -> Iterator[Sequence[_Picture]]:
         yield from batched(pictures, max(1, batch_bytes // (spec.rows * spec.columns * pixel)))
 
 
-def _read(read: Read, picture: _Picture) -> tuple[bytes, bytes, BadInstanceError | None]:
+def _read(read: Read, picture: _Picture) -> tuple[Codestream, bytes, BadInstanceError | None]:
     try:
         return *read(picture.first, picture.owner is not None), None
     except BadInstanceError as exc:

@@ -13,7 +13,8 @@ import numpy as np
 from sansfilm.model import FrameSpec
 
 LINE = 64
-"""Everything starts on a multiple of so many bytes; the first of them count the frames begun."""
+"""Everything starts on a multiple of so many bytes; in the first the other process says how far
+it is."""
 _STEP = 2**20
 
 
@@ -46,11 +47,23 @@ class Area:
     @property
     def begun(self) -> int:
         """How many frames of a request have been begun, as the other process notes it here."""
-        return int.from_bytes(self.read(0, 4), "little")
+        return self._number(0)
 
     @begun.setter
     def begun(self, frames: int) -> None:
         self.write(0, frames.to_bytes(4, "little"))
+
+    @property
+    def trial(self) -> int:
+        """Which decoder is decoding its golden image: from 1 in the order of trial, or 0."""
+        return self._number(4)
+
+    @trial.setter
+    def trial(self, decoder: int) -> None:
+        self.write(4, decoder.to_bytes(4, "little"))
+
+    def _number(self, start: int) -> int:
+        return int.from_bytes(self.read(start, 4), "little")
 
     def write(self, start: int, data: bytes | memoryview) -> None:
         """Put bytes there."""
@@ -69,11 +82,34 @@ class Area:
 
     def close(self) -> None:
         """Give back the file; views stay valid as long as somebody has them."""
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
-def places(sizes: Iterable[int], start: int) -> tuple[list[int], int]:
-    """Return where each of several pieces starts, and where the last one ends."""
+def layout(frames: Iterable[tuple[FrameSpec, int]]) -> tuple[list[int], list[int], int]:
+    """Say where frames lie: the codestreams first, all values after them.
+
+    Both processes ask this, so that neither has to believe the other.
+
+    Parameters
+    ----------
+    frames : iterable of (description, bytes of the codestream)
+
+    Returns
+    -------
+    codestreams, values : list of int
+        Where those of each frame start.
+    end : int
+        Where the last one ends.
+    """
+    specs, sizes = zip(*frames, strict=True)
+    codestreams, end = _places(sizes, LINE)
+    values, end = _places(map(stored_bytes, specs), end)
+    return codestreams, values, end
+
+
+def _places(sizes: Iterable[int], start: int) -> tuple[list[int], int]:
     starts = []
     for size in sizes:
         starts.append(start)

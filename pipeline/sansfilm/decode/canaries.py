@@ -12,7 +12,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from sansfilm.decode.contract import FrameDecoder
 from sansfilm.decode.stored import to_stored
 from sansfilm.errors import SansfilmError
 from sansfilm.model import FrameSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).with_name("golden")
 ROWS, COLUMNS = 40, 36
@@ -64,10 +67,21 @@ def fails(decoder: FrameDecoder, transfer_syntax: str) -> str:
     return "" if worst <= about["largest_error"] else f"values differ by up to {worst}"
 
 
+def why_not(decoder: str, transfer_syntax: str, reason: str) -> str:
+    """Say that a decoder is not used for a syntax any more: what the report tells of it."""
+    name = syntaxes.NAMES.get(transfer_syntax, transfer_syntax)
+    return f"{decoder} is not used for {name} here: of a known image, {reason}"
+
+
 class Health:
-    """Which decoders are trusted in this process with which syntax, and what there is to report."""
+    """Which decoders are trusted in this process with which syntax, and what there is to report.
+
+    `on_trial` is told the name of a decoder before it decodes a golden image, and "" after that:
+    it may crash or hang.
+    """
 
     def __init__(self) -> None:
+        self.on_trial: Callable[[str], None] = lambda name: None
         self._wrong: dict[tuple[str, str], str] = {}
         self._frames = 0
         self._notes: list[str] = []
@@ -76,12 +90,16 @@ class Health:
         """Tell whether a decoder gives the golden image of a syntax; it is asked once."""
         key = decoder.name, transfer_syntax
         if key not in self._wrong or (again and not self._wrong[key]):
+            self.on_trial(decoder.name)
             self._wrong[key] = reason = fails(decoder, transfer_syntax)
+            self.on_trial("")
             if reason:
-                name = syntaxes.NAMES.get(transfer_syntax, transfer_syntax)
-                self._notes.append(f"{decoder.name} is not used for {name} here: of a known image, "
-                                   f"{reason}")  # fmt: skip
+                self._notes.append(why_not(decoder.name, transfer_syntax, reason))
         return not self._wrong[key]
+
+    def distrust(self, decoder: str, transfer_syntax: str) -> None:
+        """Do not use a decoder for a syntax: another process has seen and told why."""
+        self._wrong[decoder, transfer_syntax] = "seen before"
 
     def is_due(self, one_in: int) -> bool:
         """Count a frame; tell whether it is one that is to be decoded twice."""

@@ -48,9 +48,9 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
     """
     syntax = spec.transfer_syntax
     found: Codestream | None
-    if syntax in syntaxes.JPEG | syntaxes.JPEG_LS:
+    if syntax in syntaxes.MARKED:
         found = _jpeg(frame)
-    elif syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
+    elif syntax in syntaxes.WAVELETS:
         found = _jpeg_2000(frame)
     elif syntax in syntaxes.JPEG_XL:
         inside = size_and_depth(frame)

@@ -1,6 +1,6 @@
 """The story of a frame: its codestream becomes stored values, or it is said why not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -78,8 +78,8 @@ def decode_frame(
 
 
 def decode_batch(
-    frames: Sequence[Encoded],
-    out: Sequence[np.ndarray],
+    frames: Iterable[Encoded],
+    out: Iterable[np.ndarray],
     how: Decoding,
     health: Health | None = None,
 ) -> Iterator[Decoded]:
@@ -87,8 +87,9 @@ def decode_batch(
 
     Parameters
     ----------
-    frames : sequence of (codestream, spec)
-    out : sequence of ndarray
+    frames : iterable of (codestream, spec)
+        The next is taken when the one before is done.
+    out : iterable of ndarray
         For each frame, of shape ``spec.shape`` and dtype ``spec.container``.
     how : Decoding
     health : Health, optional
@@ -106,6 +107,9 @@ def decode_batch(
             done, decoder = decode_frame(frame, spec, how.prefer, place, health=health, twice=twice)
         except BadInstanceError as exc:
             error = exc
+        except Exception as exc:  # a decoder's own mistake costs its frame
+            message = f"the decoder failed: {type(exc).__name__}"
+            error = BadInstanceError(ProblemCode.DECODE_FAILED, message)
         yield Decoded(done, decoder, error, health.take_notes() if health else ())
 
 

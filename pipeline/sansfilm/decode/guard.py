@@ -1,5 +1,6 @@
 """A guard process, as seen by who asks it: one process that decodes, and may die of it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,11 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sansfilm.decode.area import LINE, Area, places, stored_bytes
+from sansfilm.decode.area import Area, layout
 from sansfilm.decode.frames import Encoded
 from sansfilm.decode.guard_worker import READY, seconds_for
-from sansfilm.decode.wire import LONGEST, Request, pack_request, unpack_answer
+from sansfilm.decode.wire import LONGEST, Request, pack_request, unpack_answers
 from sansfilm.errors import ProblemCode
 from sansfilm.model import Decoded, Decoding, FrameSpec
 
@@ -23,7 +25,7 @@ _RUN = """\
 import sys, json
 sys.path[:] = json.loads(sys.argv[1])
 from sansfilm.decode.guard_worker import main
-main(int(sys.argv[2]), int(sys.argv[3]))
+main(*map(int, sys.argv[2:]))
 """
 
 
@@ -40,22 +42,42 @@ class GuardLostError(Exception):
     certain : bool
         Whether the frame is to blame. A process that somebody else has killed, as the system does
         when memory runs out, says nothing about its frame.
+    trial : str
+        Name of the decoder that was decoding its golden image; then it is to blame, not the frame.
     """
 
-    def __init__(self, code: ProblemCode, message: str, frame: int, *, certain: bool) -> None:
-        super().__init__(code, message, frame, certain)
-        self.code, self.message, self.frame, self.certain = code, message, frame, certain
+    def __init__(
+        self, code: ProblemCode, message: str, frame: int, *, certain: bool, trial: str = ""
+    ) -> None:
+        super().__init__(code, message, frame, certain, trial)
+        self.code, self.message, self.frame = code, message, frame
+        self.certain, self.trial = certain, trial
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """Frames whose codestreams lie in an area, and where the values of each will be."""
+
+    area: int
+    frames: tuple[tuple[FrameSpec, int], ...]
+    values: tuple[int, ...]
 
 
 class Guard:
-    """One guard process; used by one thread at a time. Starting it does not wait for it."""
+    """One guard process; used by one thread at a time. Starting it does not wait for it.
+
+    It has two areas: while the process decodes what lies in one, the other holds what it decoded
+    before, and then what it is asked for next.
+    """
 
     def __init__(self) -> None:
-        self._area = Area()
-        self._ready, self._path = False, list(sys.path)
+        self._areas = Area(), Area()
+        self._laid: _Laid | None = None
+        self._asked: tuple[_Laid, Decoding] | None = None
+        self._ready, self._over, self._path = False, False, list(sys.path)
         ours, theirs = socket.socketpair()
         with theirs:
-            passed = theirs.fileno(), self._area.fd
+            passed = theirs.fileno(), *(area.fd for area in self._areas)
             # A plain start of Python: no fork of this process with its threads, and no need for
             # a main guard in somebody's script. One thread: numpy's are not needed here.
             self._process = subprocess.Popen(
@@ -64,7 +86,7 @@ class Guard:
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )  # fmt: skip
-        self._link, self._answers = ours, ours.makefile("rb")
+        self._link, self._lines = ours, ours.makefile("rb")
 
     @property
     def pid(self) -> int:
@@ -74,58 +96,88 @@ class Guard:
     @property
     def usable(self) -> bool:
         """Whether the process is there and finds the modules that this process finds now."""
-        return self._process.poll() is None and self._path == sys.path
+        return not self._over and self._process.poll() is None and self._path == sys.path
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has been asked for something that nobody has waited for."""
+        return self._asked is not None
 
     @property
     def area_bytes(self) -> int:
         """How much memory is shared."""
-        return self._area.size
+        return sum(area.size for area in self._areas)
 
-    def decode(self, frames: Sequence[Encoded], how: Decoding) -> list[Decoded]:
-        """Decode frames; their values are in the shared area, valid until it decodes others.
+    def lay(self, frames: Sequence[Encoded]) -> None:
+        """Lay frames ready, also while the process decodes those that it was asked for before.
+
+        Values that it has answered are not valid any more.
+        """
+        number = 1 - self._asked[0].area if self._asked else 0
+        area = self._areas[number]
+        about = tuple((spec, len(codestream)) for codestream, spec in frames)
+        codestreams, values, end = layout(about)
+        area.grow(end)
+        for (codestream, _), start in zip(frames, codestreams, strict=True):
+            area.write(start, codestream)
+        area.begun = area.trial = 0
+        self._laid = _Laid(number, about, tuple(values))
+
+    def ask(self, how: Decoding, distrusted: tuple[tuple[str, str], ...] = ()) -> None:
+        """Ask for the frames that were laid last; `distrusted` as in Request."""
+        assert self._laid
+        laid = self._laid
+        request = Request(laid.area, self._areas[laid.area].size, laid.frames, how, distrusted)
+        self._asked = laid, how
+        self._link.settimeout(START_S)
+        with contextlib.suppress(OSError):  # what became of the process is found when it is read
+            self._link.sendall(pack_request(request))
+
+    def answers(self) -> list[Decoded]:
+        """Wait for what was asked for; values are valid until frames are laid again.
 
         Raises
         ------
         GuardLostError
             If the process dies or takes too long. The guard is of no use any more.
         """
-        starts, end = places((len(codestream) for codestream, _ in frames), LINE)
-        values, end = places((stored_bytes(spec) for _, spec in frames), end)
-        self._area.grow(end)
-        asked = []
-        for (codestream, spec), start, place in zip(frames, starts, values, strict=True):
-            self._area.write(start, codestream)
-            asked.append((spec, start, len(codestream), place))
-        self._area.begun = 0
-        self._wait_until_ready()
-        try:
-            self._link.sendall(pack_request(Request(self._area.size, tuple(asked), how)))
-        except OSError:
-            raise self._lost() from None
+        assert self._asked
+        laid, how = self._asked
+        if not self._ready:
+            self._link.settimeout(START_S)
+            if self._read() != READY:
+                raise self._failed("the decoder's process did not start")
+            self._ready = True
         # each frame has its own time in the process; this one is for a process that is stopped
-        self._link.settimeout(GRACE_S + sum(seconds_for(spec, how.seconds) for _, spec in frames))
-        return [self._result(spec, place, alone=len(asked) == 1) for spec, _, _, place in asked]
-
-    def _result(self, spec: FrameSpec, place: int, *, alone: bool) -> Decoded:
-        line = self._read()
+        self._link.settimeout(GRACE_S + sum(seconds_for(spec, how.seconds)
+                                            for spec, _ in laid.frames))  # fmt: skip
+        line = self._read(len(laid.frames))
         try:
-            done = unpack_answer(line)
+            answers, self._over = unpack_answers(line, len(laid.frames))
         except ValueError:  # of which frame, only a frame that is alone can tell
+            alone = len(laid.frames) == 1
             raise self._failed("the decoder's process answered nonsense", certain=alone) from None
-        if done.error is None:
-            return Decoded(self._area.frame(place, spec), done.decoder, None, done.notes)
-        return done
+        self._asked = None
+        area = self._areas[laid.area]
+        return [
+            Decoded(area.frame(start, spec), done.decoder, None, done.notes)
+            if done.error is None else done
+            for done, (spec, _), start in zip(answers, laid.frames, laid.values, strict=True)
+        ]  # fmt: skip
 
-    def _wait_until_ready(self) -> None:
-        self._link.settimeout(START_S)
-        if not self._ready and self._read() != READY:
-            raise self._failed("the decoder's process did not start")
-        self._ready = True
+    def decode(
+        self, frames: Sequence[Encoded], how: Decoding,
+        distrusted: tuple[tuple[str, str], ...] = (),
+    ) -> list[Decoded]:  # fmt: skip
+        """Lay, ask for, and wait for frames."""
+        self.lay(frames)
+        self.ask(how, distrusted)
+        return self.answers()
 
-    def _read(self) -> bytes:
+    def _read(self, frames: int = 1) -> bytes:
         """Return the next line, or raise GuardLostError."""
         try:
-            line = self._answers.readline(LONGEST)
+            line = self._lines.readline(LONGEST * frames)
         except TimeoutError:
             raise self._failed("the decoder took too long", ProblemCode.TIMEOUT) from None
         except OSError:
@@ -150,20 +202,30 @@ class Guard:
     def _failed(
         self, message: str, code: ProblemCode = ProblemCode.DECODE_FAILED, *, certain: bool = True
     ) -> GuardLostError:
-        frame = self._area.begun - 1
-        return GuardLostError(code, message, frame, certain=certain and frame >= 0)
+        assert self._asked
+        self._over = True
+        laid, how = self._asked
+        area = self._areas[laid.area]
+        # what a process that has gone wrong has written there may be anything
+        frame = area.begun - 1 if area.begun <= len(laid.frames) else -1
+        trial = how.prefer[area.trial - 1] if 0 < area.trial <= len(how.prefer) else ""
+        return GuardLostError(code, message, frame, certain=certain and frame >= 0, trial=trial)
 
     def close(self) -> None:
         """End the process, whatever it does, and wait until it is gone."""
-        self._answers.close()
+        self._lines.close()
         self._link.close()
         self._process.kill()
         self._process.wait()
-        self._area.close()
+        self._close_areas()
 
     def forget(self) -> None:
         """Let go of it in a fork of this process: it belongs to the parent."""
-        self._answers.close()
+        self._lines.close()
         self._link.close()
-        self._area.close()
+        self._close_areas()
         self._process.returncode = 0  # it is no child of this process
+
+    def _close_areas(self) -> None:
+        for area in self._areas:
+            area.close()

@@ -8,13 +8,13 @@ import mmap
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from sansfilm.decode.area import Area
+from sansfilm.decode.area import Area, layout
 from sansfilm.decode.canaries import Health
-from sansfilm.decode.frames import decode_batch
-from sansfilm.decode.wire import Request, pack_answer, unpack_request
-from sansfilm.errors import BadInstanceError, ProblemCode
+from sansfilm.decode.frames import Encoded, decode_batch
+from sansfilm.decode.wire import Request, pack_answers, unpack_request
 from sansfilm.model import Decoded, FrameSpec
 
 READY = b"ready\n"
@@ -24,45 +24,54 @@ PER_SAMPLE = 48
 """Bytes more for each sample: several times what any codec here was seen to take."""
 
 
-def main(socket_fd: int, area_fd: int) -> None:
+def main(socket_fd: int, *area_fds: int) -> None:
     """Answer requests until there is nobody who asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    area = Area(area_fd)
+    areas = [Area(fd) for fd in area_fds]
     memory, health = _Memory(), Health()
     gone = contextlib.suppress(OSError)  # who asked
     with gone, socket.socket(fileno=socket_fd) as link, link.makefile("rb") as requests:
         link.sendall(READY)
         for line in requests:
-            _answer(unpack_request(line), link, area, memory, health)
-            if memory.is_lost:  # a fresh process is better than one that leaks
+            request = unpack_request(line)
+            answers = _answers(request, areas[request.area], memory, health)
+            last = memory.is_lost  # a fresh process is better than one that leaks
+            link.sendall(pack_answers(answers, last=last))
+            if last:
                 return
 
 
-def _answer(
-    request: Request, link: socket.socket, area: Area, memory: "_Memory", health: Health
-) -> None:
-    """Decode the frames of a request one after the other; tell of all at once.
+def _answers(request: Request, area: Area, memory: "_Memory", health: Health) -> list[Decoded]:
+    """Decode the frames of a request one after the other.
 
-    Waking who asked costs a tenth of a frame, so it is done once. Which frame is in hand stands
-    in the area meanwhile.
+    All are answered at once, since waking who asked costs a tenth of a frame. Which frame is in
+    hand stands in the area meanwhile, and which decoder is on trial.
     """
     area.follow(request.size)
-    memory.allow(max(samples(spec) for spec, *_ in request.frames))
-    answers = []
-    for number, (spec, start, length, values) in enumerate(request.frames):
-        area.begun = number + 1
-        # its default action ends the process, whatever code that process is in
-        signal.setitimer(signal.ITIMER_REAL, seconds_for(spec, request.how.seconds))
-        frame = area.read(start, length), spec
-        try:
-            (done,) = decode_batch([frame], [area.frame(values, spec)], request.how, health)
-        except Exception as exc:  # a decoder's own mistake costs its frame
-            message = f"the decoder failed: {type(exc).__name__}"
-            done = Decoded(error=BadInstanceError(ProblemCode.DECODE_FAILED, message))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.append(pack_answer(done))
-    link.sendall(b"".join(answers))
+    memory.allow(max(samples(spec) for spec, _ in request.frames))
+    prefer = request.how.prefer
+    for name, syntax in request.distrusted:
+        health.distrust(name, syntax)
+
+    def on_trial(name: str) -> None:
+        area.trial = prefer.index(name) + 1 if name else 0
+
+    health.on_trial = on_trial
+    codestreams, values, _ = layout(request.frames)
+
+    def frames() -> Iterator[Encoded]:
+        places = zip(request.frames, codestreams, strict=True)
+        for number, ((spec, length), start) in enumerate(places, 1):
+            area.begun = number
+            # its default action ends the process, whatever code that process is in
+            signal.setitimer(signal.ITIMER_REAL, seconds_for(spec, request.how.seconds))
+            yield area.read(start, length), spec
+
+    out = (area.frame(at, spec) for (spec, _), at in zip(request.frames, values, strict=True))
+    answers = list(decode_batch(frames(), out, request.how, health))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return answers
 
 
 def seconds_for(spec: FrameSpec, seconds: float) -> float:

@@ -6,18 +6,22 @@ while, and all end with this process: their end of the line closes.
 """
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby, zip_longest
 
 import numpy as np
 
 from sansfilm.decode import device, syntaxes
+from sansfilm.decode.area import stored_bytes
+from sansfilm.decode.canaries import why_not
 from sansfilm.decode.frames import Encoded, decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
 from sansfilm.decode.registry import OURS, backend, names
@@ -27,7 +31,9 @@ from sansfilm.model import Decoded, Decoding, FrameSpec
 IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
-"""A guard with a larger area is not kept: the memory would not come back."""
+"""A guard with larger areas is not kept: the memory would not come back."""
+PART_BYTES = 2**21
+"""Values that are decoded in one go: enough frames that asking costs little."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
 
@@ -64,7 +70,7 @@ def _on_cpu(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
         yield from decode(list(run), how)
 
 
-def decode_one(frame: bytes, spec: FrameSpec, how: Decoding) -> np.ndarray:
+def decode_one(frame: bytes | memoryview, spec: FrameSpec, how: Decoding) -> np.ndarray:
     """Decode one frame to stored values that are the caller's own.
 
     Raises
@@ -78,6 +84,16 @@ def decode_one(frame: bytes, spec: FrameSpec, how: Decoding) -> np.ndarray:
     if isinstance(stored, BadInstanceError):
         raise stored
     return stored
+
+
+def expect(specs: Iterable[FrameSpec], threads: int) -> None:
+    """Start guards for frames that so many threads will decode soon: it takes a tenth of a second.
+
+    None are started for frames that need no codec.
+    """
+    size = sum(stored_bytes(spec) for spec in specs if spec.transfer_syntax not in _PLAIN)
+    if size and threads and _guards_work():
+        GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
 
 
 def _is_plain(spec: FrameSpec, how: Decoding) -> bool:
@@ -94,37 +110,88 @@ def _here(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
 
 
 def _guarded(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
-    """Decode frames in a guard; all but the one that ended it are done again in a new one."""
+    """Decode frames in a guard part by part: while it decodes one, the one before is used."""
+    parts = _parts(frames)
+    guard = GUARDS.take()
+    try:
+        guard.lay(parts[0])
+        guard.ask(how, GUARDS.distrusted)
+        for part, following in zip_longest(parts, parts[1:]):
+            try:
+                if following:
+                    guard.lay(following)
+                results = guard.answers()
+            except GuardLostError as lost:
+                first, *others = _again(part, how, lost)
+                results = [replace(first, notes=GUARDS.take_notes() + first.notes), *others]
+            if following:
+                if not guard.usable:
+                    guard.close()
+                    guard = GUARDS.take()
+                    guard.lay(following)
+                guard.ask(how, GUARDS.distrusted)
+            yield from results
+    finally:
+        GUARDS.give(guard)
+
+
+def _parts(frames: Sequence[Encoded]) -> list[Sequence[Encoded]]:
+    """Split frames into what is decoded in one go: PART_BYTES of values, or one frame."""
+    parts: list[list[Encoded]] = []
+    room = 0
+    for frame in frames:
+        size = stored_bytes(frame[1])
+        if size > room:
+            parts.append([])
+            room = PART_BYTES
+        parts[-1].append(frame)
+        room -= size
+    return list(parts)
+
+
+def _again(
+    frames: Sequence[Encoded], how: Decoding, lost: GuardLostError | None = None
+) -> list[Decoded]:
+    """Decode frames in a new guard: all but the one that ended the guard before.
+
+    Returns
+    -------
+    list of Decoded
+        Their values are the caller's own.
+    """
     failed: dict[int, BadInstanceError] = {}
-    tries = 2
-    while tries and len(failed) < len(frames):
-        left = [number for number in range(len(frames)) if number not in failed]
-        guard = GUARDS.take()
-        try:
-            results = guard.decode([frames[number] for number in left], how)
-        except GuardLostError as exc:
-            guard.close()
-            error = BadInstanceError(exc.code, exc.message)
-            if exc.certain:
-                failed[left[exc.frame]] = error
-            elif len(frames) > 1 and exc.frame >= 0:  # whose fault it was shows one by one
-                for frame in frames:
-                    yield from _guarded([frame], how)
-                return
+    done: dict[int, Decoded] = {}
+    left, tries = [*range(len(frames))], 2
+    while left and not done:
+        if lost:
+            error = BadInstanceError(lost.code, lost.message)
+            if lost.certain and lost.trial:  # no frame's fault: it was the decoder's golden image
+                syntax = frames[left[lost.frame]][1].transfer_syntax
+                GUARDS.distrust(lost.trial, syntax, lost.message.replace("the decoder", "it", 1))
+            elif lost.certain:
+                failed[left.pop(lost.frame)], lost = error, None
+                continue
+            elif len(frames) > 1 and lost.frame >= 0:  # whose fault it was shows one by one
+                return list(chain.from_iterable(_again([frame], how) for frame in frames))
+            elif tries == 1:
+                failed |= dict.fromkeys(left, error)
+                break
             else:  # once more: it may have been the machine
                 tries -= 1
-            continue
-        except BaseException:  # nobody waits for its answers
-            guard.close()
-            raise
+        guard = GUARDS.take()
         try:
-            found = dict(zip(left, results, strict=True))
-            for number in range(len(frames)):
-                yield found.get(number) or Decoded(error=failed[number])
+            results = guard.decode([frames[n] for n in left], how, GUARDS.distrusted)
+            done = {n: _owned(one) for n, one in zip(left, results, strict=True)}
+        except GuardLostError as exc:
+            lost = exc
         finally:
             GUARDS.give(guard)
-        return
-    yield from (Decoded(error=failed.get(number, error)) for number in range(len(frames)))
+    done |= {number: Decoded(error=error) for number, error in failed.items()}
+    return [done[number] for number in range(len(frames))]
+
+
+def _owned(done: Decoded) -> Decoded:
+    return done if done.error else replace(done, stored=done.stored.copy())
 
 
 class _Guards:
@@ -132,8 +199,35 @@ class _Guards:
 
     def __init__(self) -> None:
         self._free: list[tuple[Guard, float]] = []
+        self._distrusted: dict[tuple[str, str], None] = {}
+        self._notes: list[str] = []
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
+
+    @property
+    def distrusted(self) -> tuple[tuple[str, str], ...]:
+        """The decoders that ended a guard with their golden image, each with the syntax."""
+        return tuple(self._distrusted)
+
+    def distrust(self, decoder: str, transfer_syntax: str, reason: str) -> None:
+        """Use a decoder no more for a syntax."""
+        with self._lock:
+            if (decoder, transfer_syntax) not in self._distrusted:
+                self._distrusted[decoder, transfer_syntax] = None
+                self._notes.append(why_not(decoder, transfer_syntax, reason))
+
+    def take_notes(self) -> tuple[str, ...]:
+        """Return what is to be told of decoders, each once."""
+        with self._lock:
+            notes, self._notes = tuple(self._notes), []
+        return notes
+
+    def prepare(self, count: int) -> None:
+        """Have so many guards free; where they cannot be started, that shows when they are used."""
+        with self._lock, contextlib.suppress(OSError):
+            while len(self._free) < count:
+                self._free.append((Guard(), time.monotonic()))
+                self._watch()
 
     def take(self) -> Guard:
         """Return a guard that is alive: the last one used, or a new one."""
@@ -146,8 +240,8 @@ class _Guards:
         return Guard()
 
     def give(self, guard: Guard) -> None:
-        """Take back a guard whose batch is finished."""
-        if guard.area_bytes > KEEP_BYTES:
+        """Take back a guard; it is ended if nobody waits for what it does, or it is of no use."""
+        if guard.busy or guard.area_bytes > KEEP_BYTES or not guard.usable:
             guard.close()
             return
         with self._lock:
@@ -155,9 +249,10 @@ class _Guards:
             self._watch()
 
     def close(self) -> None:
-        """End all guards that are free."""
+        """End all guards that are free, and trust all decoders again."""
         with self._lock:
             free, self._free = self._free, []
+            self._distrusted.clear()
             if self._timer:
                 self._timer.cancel()
                 self._timer = None

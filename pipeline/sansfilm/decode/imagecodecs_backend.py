@@ -52,7 +52,7 @@ class ImagecodecsDecoder:
         try:
             if spec.transfer_syntax == syntaxes.RLE:
                 return _rle(frame, spec)
-            if spec.transfer_syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K:
+            if spec.transfer_syntax in syntaxes.WAVELETS:
                 frame = without_jp2(frame)
             codec = _codec(frame, spec)
             how = _colour(codec, frame, spec) if spec.samples_per_pixel > 1 else {}

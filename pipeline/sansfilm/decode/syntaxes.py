@@ -12,9 +12,13 @@ NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
 JPEG = frozenset(_FOUR + tail for tail in ("50", "51", "53", "55", "57", "70"))
 JPEG_LOSSLESS = frozenset(_FOUR + tail for tail in ("57", "70"))
 JPEG_LS = frozenset(_FOUR + tail for tail in ("80", "81"))
+MARKED = JPEG | JPEG_LS
+"""Syntaxes whose codestreams have the form of JPEG (ITU-T T.81 annex B)."""
 JPEG_2000 = frozenset(_FOUR + tail for tail in ("90", "91"))
 HTJ2K_LOSSLESS = frozenset(_FOUR + tail for tail in ("201", "202"))
 HTJ2K = HTJ2K_LOSSLESS | {_FOUR + "203"}
+WAVELETS = JPEG_2000 | HTJ2K
+"""Syntaxes whose codestreams have the form of JPEG 2000 (ITU-T T.800 annex A)."""
 JPEG_XL = frozenset(_FOUR + tail for tail in ("110", "111", "112"))
 
 LOSSLESS = JPEG_LOSSLESS | HTJ2K_LOSSLESS | {RLE, _FOUR + "80", _FOUR + "90", _FOUR + "110"}

@@ -50,15 +50,16 @@ class FrameBytes:
     bits: int = 0
     shift: int = 0
 
-    def cut(self, data: bytes | memoryview) -> bytes:
+    def cut(self, data: bytes | memoryview) -> bytes | memoryview:
         """Return the frame out of the bytes of its range.
 
         Returns
         -------
-        bytes
+        bytes or memoryview
             The codestream, fragments joined; or the words of an uncompressed frame. Pixels of
             one bit begin in the least significant bit of the first byte, whatever precedes them
-            in the file; unused bits of the last byte are 0.
+            in the file; unused bits of the last byte are 0. What is in one piece is a part of
+            `data`: of a memoryview, no copy.
 
         Raises
         ------
@@ -71,9 +72,9 @@ class FrameBytes:
             raise BadInstanceError(ProblemCode.TRUNCATED, message)
         if self.bits == 0:
             parts = [data[start : start + size] for start, size in self.parts(data)]
-            return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
         if self.shift == 0 and self.bits % 8 == 0:
-            return bytes(data)
+            return data
         number = int.from_bytes(data, "little") >> self.shift
         return (number & (1 << self.bits) - 1).to_bytes((self.bits + 7) // 8, "little")
 

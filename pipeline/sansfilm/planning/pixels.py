@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import Frame, PixelLocation
@@ -22,13 +23,14 @@ _ASKED: dict[tuple[str, str], float] = {}
 """When large remote files were asked whether they have changed."""
 
 
-def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
+def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes | memoryview, bytes]:
     """Read the codestream of a frame and, if asked for, everything outside Pixel Data.
 
     Returns
     -------
-    codestream : bytes
-        The fragments joined, or the words of an uncompressed frame.
+    codestream : bytes or memoryview
+        The fragments joined, or the words of an uncompressed frame; a part of what was read
+        where it is in one piece.
     header : bytes
         ``frame.pixels.header_length`` bytes: preamble, file meta information and elements up
         to Pixel Data, then any after it. A deflated dataset comes inflated. b"" unless
@@ -47,15 +49,16 @@ def read_frame(frame: Frame, outside: bool = True) -> tuple[bytes, bytes]:
         with Source(frame.uri, frame.size, frame.version, kept or b"") as source:
             if not kept:
                 _check(frame, source, outside)
-            read, prefix = source.read, b""
+            held = source.head(source.size) if outside and source.size <= WHOLE else None
+            prefix = b""
             if where.prefix:
-                prefix, data = _inflate(source, frame)
-                read = lambda offset, length: data[offset : offset + length]  # noqa: E731
+                prefix, held = _inflate(source, frame)
+            read = source.read if held is None else partial(_part, memoryview(held))
             codestream = _cut(read(where.offset, where.length), where)
             if not outside:
                 return codestream, b""
             after = read(where.element_end, where.total - where.element_end)
-            return codestream, prefix + read(0, where.element_offset) + after
+            return codestream, b"".join((prefix, read(0, where.element_offset), after))
     except OSError as exc:
         message = exc.strerror or type(exc).__name__
         raise BadInstanceError(ProblemCode.UNREADABLE, message) from exc
@@ -101,8 +104,6 @@ def _check(frame: Frame, source: Source, outside: bool) -> None:
     """
     if not source.remote:
         changed = (source.size, source.modified_ns) != (frame.size, frame.modified_ns)
-        if outside and source.size <= WHOLE:
-            source.head(source.size)  # one read in place of three
     elif source.size <= WHOLE:
         source.head(source.size)  # all of it with one request, which its digest makes sure of
         changed = source.sha256() != frame.sha256
@@ -129,8 +130,12 @@ def _has_changed(frame: Frame, source: Source) -> bool:
     return False
 
 
-def _cut(data: bytes, where: PixelLocation) -> bytes:
-    return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(data)
+def _part(held: memoryview, offset: int, length: int) -> memoryview:
+    return held[offset : offset + length]
+
+
+def _cut(data: bytes | memoryview, where: PixelLocation) -> bytes | memoryview:
+    return FrameBytes(where.offset, where.length, where.bits, where.shift).cut(memoryview(data))
 
 
 def _inflate(source: Source, frame: Frame) -> tuple[bytes, bytes]:
