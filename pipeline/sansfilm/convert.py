@@ -5,7 +5,7 @@ discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> comm
 What is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import batched
@@ -38,6 +38,7 @@ from sansfilm.planning.pixels import read_frame
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
 from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
+from sansfilm.run.contract import Outcome, Runner
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
@@ -54,6 +55,7 @@ def ingest(
     client: Any = None,
     workers: Workers = None,
     scheduler: str | None = None,
+    tls: str | Path | None = None,
     options: Options | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -73,6 +75,10 @@ def ingest(
         Number of local processes; 1 is this process; with "auto" the size of the job decides.
     scheduler : str, optional
         Address of a Dask scheduler. Without any of the three: threads of this process.
+    tls : str or path, optional
+        Folder with ca.pem, cert.pem and key.pem: connections to a scheduler ``tls://``, or of the
+        local processes among each other, are encrypted, and only who has a certificate of the
+        same authority is let in. A client has its own.
     options : Options, optional
     dry_run : bool, optional
         Plan only: read headers, write nothing.
@@ -98,7 +104,7 @@ def ingest(
     """
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
-    named = {"client": client, "workers": workers, "scheduler": scheduler}
+    named = {"client": client, "workers": workers, "scheduler": scheduler, "tls": tls}
     plans = convert(listed(sources), target, options or Options(), ledger, named, dry_run=dry_run)
     if dry_run:
         return ledger.close(planned(target, plans))
@@ -123,10 +129,7 @@ def convert(
         files = ledger.files(*discover(sources, target.url))
         if not dry_run:
             create_archive(target)
-        batches = runner.run(
-            partial(read_headers, options.budgets), batched(files, HEADERS_AT_ONCE)
-        )
-        frames = ledger.frames(batches)
+        frames = ledger.frames(_headers(runner, options.budgets, files))
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         plans = ledger.plans(
             *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
@@ -148,6 +151,20 @@ def convert(
                 plan = todo.pop(outcome.task.volume)
                 finish_volume(target, plan, results, options, ledger)
         return [plan for plan in plans if plan.key not in todo]
+
+
+def _headers(runner: Runner, budgets: Budgets, files: Sequence[FileRef]) -> Iterator[Outcome]:
+    """Read headers in batches; the files of a batch that failed or lost its worker one by one.
+
+    Else one bad file would take others with it, and volumes would be published without them.
+    """
+    read, lost = partial(read_headers, budgets), list[FileRef]()
+    for outcome in runner.run(read, batched(files, HEADERS_AT_ONCE)):
+        if outcome.error and len(outcome.task) > 1:
+            lost += outcome.task
+        else:
+            yield outcome
+    yield from runner.run(read, batched(lost, 1))
 
 
 def read_headers(

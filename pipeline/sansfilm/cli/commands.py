@@ -29,7 +29,7 @@ def ingest(arguments: argparse.Namespace) -> int:
     with progress_for(sys.stderr) as progress:
         report = convert(
             arguments.source, arguments.archive, workers=workers,
-            scheduler=arguments.scheduler, dry_run=arguments.dry_run,
+            scheduler=arguments.scheduler, tls=arguments.tls, dry_run=arguments.dry_run,
             options=Options(device=arguments.device), progress=progress,
             allow_unsafe_commit=arguments.allow_unsafe_commit,
         )  # fmt: skip

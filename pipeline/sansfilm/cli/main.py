@@ -91,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     where = ingest.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="local processes; 1 is this one")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp:// or tls://")
+    ingest.add_argument("--tls", metavar="DIR",
+                        help="speak TLS, with ca.pem, cert.pem and key.pem of DIR")  # fmt: skip
     ingest.add_argument("--allow-unsafe-commit", action="store_true",
                         help="go on where storage ignores conditional writes")  # fmt: skip
     ingest.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto",

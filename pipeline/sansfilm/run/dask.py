@@ -2,20 +2,29 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, Security, Status, as_completed
 from distributed.comm.addressing import get_address_host_port
 from distributed.scheduler import KilledWorker
+from tornado.ioloop import PeriodicCallback
 
-from sansfilm.errors import SansfilmError, TargetError
+from sansfilm.errors import OptionError, SansfilmError, TargetError
 from sansfilm.model import Map
 from sansfilm.run.contract import Outcome, attempt
 
 CONNECT_S = 30
 """Seconds after which a scheduler that does not answer is not there."""
+STARTS = 3
+"""How often a cluster of our own is started, if a worker dies before it is there."""
+LOOK_S = 1
+"""Seconds between two looks whether all workers of a cluster of our own are there."""
+TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+"""What a folder of certificates holds: of the authority, our own, and the key of our own."""
 
 
 class DaskRunner:
@@ -37,27 +46,40 @@ class DaskRunner:
         self.dashboard = str(client.dashboard_link or "")
 
     @classmethod
-    def local(cls, workers: int) -> Self:
-        """Start a cluster of single-threaded, spawned processes on the loopback interface."""
+    def local(cls, workers: int, tls: str | Path | None = None) -> Self:
+        """Start a cluster of single-threaded, spawned processes on the loopback interface.
+
+        Raises
+        ------
+        OptionError
+            If the folder `tls` lacks a file.
+        SansfilmError
+            If workers do not start.
+        """
+        security = certificates(tls) if tls else None
         # A task is suspected after two lost workers, not four: see `run`.
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
-                                   dashboard_address="127.0.0.1:0")  # fmt: skip
+            cluster = _started(workers, security)
         client = Client(cluster)
-        return cls(client, (cluster, client))
+        return cls(client, (cluster, client, _Keeper(cluster, workers)))
 
     @classmethod
-    def connect(cls, address: str) -> Self:
+    def connect(cls, address: str, tls: str | Path | None = None) -> Self:
         """Use the cluster behind a scheduler's address, ``tcp://`` or ``tls://``.
 
         Raises
         ------
+        OptionError
+            If certificates are named for an address without TLS, or the folder lacks a file.
         TargetError
-            If no scheduler answers.
+            If no scheduler answers, or its certificate is not one of the authority's.
         """
+        if tls and not address.startswith("tls://"):
+            raise OptionError(f"certificates are for tls:// addresses, not for {address}")
+        security = certificates(tls) if tls else None
         try:
             get_address_host_port(address)  # a Client of no address is never closed again
-            client = Client(address, timeout=CONNECT_S)
+            client = Client(address, timeout=CONNECT_S, security=security)
         except (OSError, ValueError, TypeError) as exc:  # TypeError: tls:// without a certificate
             raise TargetError(f"no Dask scheduler answers at {address}", str(exc)) from exc
         return cls(client, (client,))
@@ -128,3 +150,59 @@ def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outc
         raise TargetError("the Dask scheduler is gone", "run the same command again")
     # KilledWorker and its like: the task never came home
     return Outcome(task, error=error) if error else future.result()
+
+
+def certificates(folder: str | Path) -> Security:
+    """Return the settings of encrypted connections only, between those whom one authority knows.
+
+    Raises
+    ------
+    OptionError
+        If the folder lacks a file.
+    """
+    paths = [Path(folder) / name for name in TLS_FILES]
+    for path in paths:
+        if not path.is_file():
+            raise OptionError(f"{path} is missing: certificates are {', '.join(TLS_FILES)}")
+    authority, cert, key = map(str, paths)
+    roles = ("client", "scheduler", "worker")
+    ours = {f"tls_{role}_cert": cert for role in roles} | {f"tls_{role}_key": key for role in roles}
+    return Security(tls_ca_file=authority, require_encryption=True, **ours)
+
+
+def _started(workers: int, security: Security | None) -> LocalCluster:
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
+                                security=security, dashboard_address="127.0.0.1:0")  # fmt: skip
+        except RuntimeError as exc:  # a worker that dies at its start takes the cluster with it
+            if not left:
+                raise SansfilmError("the worker processes do not start", str(exc)) from exc
+    raise AssertionError
+
+
+class _Keeper:
+    """Starts workers anew for which Dask has given up.
+
+    Dask does so for a worker that dies again while it starts. Without any the run would wait
+    forever.
+    """
+
+    def __init__(self, cluster: LocalCluster, workers: int) -> None:
+        assert cluster.loop is not None
+        self._loop = cluster.loop
+        self._look = PeriodicCallback(partial(_keep, cluster, workers), LOOK_S * 1000)
+        self._loop.add_callback(self._look.start)
+
+    def close(self) -> None:
+        self._loop.add_callback(self._look.stop)
+
+
+def _keep(cluster: LocalCluster, workers: int) -> None:
+    if cluster.status != Status.running:
+        return
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status in (Status.closed, Status.failed):
+            del cluster.workers[name]
+    if len(cluster.workers) < workers:
+        cluster.scale(workers)
