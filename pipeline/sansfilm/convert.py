@@ -39,6 +39,7 @@ from sansfilm.progress import Progress
 from sansfilm.report import Ledger
 from sansfilm.run.choose import FEW_SLABS, Workers, choose_runner
 from sansfilm.run.contract import Outcome, Runner
+from sansfilm.run.interrupt import check, going
 from sansfilm.store.commit import commit_volume, is_committed, relatives
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
@@ -145,11 +146,12 @@ def convert(
         if named.get("workers") == "auto" and len(slabs) > FEW_SLABS:
             runner = stack.enter_context(choose_runner(len(slabs), **named))
             ledger.at_work(runner.dashboard)
-        for outcome in runner.run(partial(write_slab, target, runner.map), slabs):
+        for outcome in runner.run(partial(write_slab, target, runner.map), going(slabs)):
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
             if results is not None:
                 plan = todo.pop(outcome.task.volume)
                 finish_volume(target, plan, results, options, ledger)
+        check()
         return [plan for plan in plans if plan.key not in todo]
 
 
@@ -159,12 +161,13 @@ def _headers(runner: Runner, budgets: Budgets, files: Sequence[FileRef]) -> Iter
     Else one bad file would take others with it, and volumes would be published without them.
     """
     read, lost = partial(read_headers, budgets), list[FileRef]()
-    for outcome in runner.run(read, batched(files, HEADERS_AT_ONCE)):
+    for outcome in runner.run(read, going(batched(files, HEADERS_AT_ONCE))):
         if outcome.error and len(outcome.task) > 1:
             lost += outcome.task
         else:
             yield outcome
-    yield from runner.run(read, batched(lost, 1))
+    yield from runner.run(read, going(batched(lost, 1)))
+    check()
 
 
 def read_headers(

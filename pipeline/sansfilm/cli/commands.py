@@ -22,11 +22,12 @@ def ingest(arguments: argparse.Namespace) -> int:
     from sansfilm.cli.text import print_report
     from sansfilm.convert import ingest as convert
     from sansfilm.report import to_json
+    from sansfilm.run.interrupt import draining
 
     workers: Workers = arguments.workers
     if workers is None and arguments.scheduler is None:
         workers = "auto"
-    with progress_for(sys.stderr) as progress:
+    with progress_for(sys.stderr) as progress, draining():
         report = convert(
             arguments.source, arguments.archive, workers=workers,
             scheduler=arguments.scheduler, tls=arguments.tls, dry_run=arguments.dry_run,

@@ -21,7 +21,8 @@ from sansfilm.errors import (
 CLEAN, FAILED, USAGE, PROBLEMS, STORAGE, INTEGRITY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _EPILOG = """\
 exit codes: 0 clean, 1 failed, 2 wrong call, 3 done with problems, 4 storage or network,
-5 integrity, 130 interrupted. Results on stdout, progress on stderr. Not for clinical use."""
+5 integrity, 130 interrupted, 143 terminated. Results on stdout, progress on stderr.
+Not for clinical use."""
 _VERSION = version("sansfilm")
 
 
@@ -46,9 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         print("sansfilm: interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + exc.args[0] if exc.args else INTERRUPTED
     except BrokenPipeError:  # `sansfilm ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLEAN

@@ -1,5 +1,6 @@
 """The one file that drives a Dask cluster: local, or one that is there already."""
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -8,7 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import dask
-from distributed import Client, Future, LocalCluster, Security, Status, as_completed
+from distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    Security,
+    Status,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+)
 from distributed.comm.addressing import get_address_host_port
 from distributed.scheduler import KilledWorker
 from tornado.ioloop import PeriodicCallback
@@ -61,6 +71,7 @@ class DaskRunner:
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
             cluster = _started(workers, security)
         client = Client(cluster)
+        client.register_plugin(_Deaf())
         return cls(client, (cluster, client, _Keeper(cluster, workers)))
 
     @classmethod
@@ -179,6 +190,15 @@ def _started(workers: int, security: Security | None) -> LocalCluster:
             if not left:
                 raise SansfilmError("the worker processes do not start", str(exc)) from exc
     raise AssertionError
+
+
+class _Deaf(WorkerPlugin):
+    """A terminal sends Ctrl-C to workers too, but who started them says when they end."""
+
+    name = "sansfilm-deaf"
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Keeper:
