@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +20,7 @@ from distributed import (
 )
 from distributed.comm.addressing import get_address_host_port
 from distributed.scheduler import KilledWorker
+from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
 
 from sansfilm.errors import OptionError, SansfilmError, TargetError
@@ -29,8 +29,10 @@ from sansfilm.run.contract import Outcome, attempt
 
 CONNECT_S = 30
 """Seconds after which a scheduler that does not answer is not there."""
-STARTS = 3
-"""How often a cluster of our own is started, if a worker dies before it is there."""
+STARTS = 5
+"""How often each worker of a cluster of our own may die before one is there."""
+START_S = 60
+"""Seconds in which one has to be there."""
 LOOK_S = 1
 """Seconds between two looks whether all workers of a cluster of our own are there."""
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
@@ -69,10 +71,19 @@ class DaskRunner:
         security = certificates(tls) if tls else None
         # A task is suspected after two lost workers, not four: see `run`.
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-            cluster = _started(workers, security)
+            cluster = LocalCluster(n_workers=0, threads_per_worker=1, host="127.0.0.1",
+                                   memory_limit=MEMORY_LIMIT // workers, security=security,
+                                   dashboard_address="127.0.0.1:0")  # fmt: skip
         client = Client(cluster)
         client.register_plugin(_Deaf())
-        return cls(client, (cluster, client, _Keeper(cluster, workers)))
+        keeper = _Keeper(cluster, workers)
+        runner = cls(client, (cluster, client, keeper))
+        try:
+            keeper.wait()
+        except BaseException:
+            runner.__exit__()
+            raise
+        return runner
 
     @classmethod
     def connect(cls, address: str, tls: str | Path | None = None) -> Self:
@@ -181,17 +192,6 @@ def certificates(folder: str | Path) -> Security:
     return Security(tls_ca_file=authority, require_encryption=True, **ours)
 
 
-def _started(workers: int, security: Security | None) -> LocalCluster:
-    for left in reversed(range(STARTS)):
-        try:
-            return LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
-                                security=security, dashboard_address="127.0.0.1:0")  # fmt: skip
-        except RuntimeError as exc:  # a worker that dies at its start takes the cluster with it
-            if not left:
-                raise SansfilmError("the worker processes do not start", str(exc)) from exc
-    raise AssertionError
-
-
 class _Deaf(WorkerPlugin):
     """A terminal sends Ctrl-C to workers too, but who started them says when they end."""
 
@@ -202,27 +202,43 @@ class _Deaf(WorkerPlugin):
 
 
 class _Keeper:
-    """Starts workers anew for which Dask has given up.
+    """Starts the workers of a cluster, and those anew for which Dask has given up.
 
-    Dask does so for a worker that dies again while it starts. Without any the run would wait
-    forever.
+    Dask does so for a worker that dies while it starts. Without any the run would wait forever.
     """
 
     def __init__(self, cluster: LocalCluster, workers: int) -> None:
         assert cluster.loop is not None
-        self._loop = cluster.loop
-        self._look = PeriodicCallback(partial(_keep, cluster, workers), LOOK_S * 1000)
-        self._loop.add_callback(self._look.start)
+        self._cluster, self._workers, self._failures = cluster, workers, 0
+        self._look = PeriodicCallback(self._keep, LOOK_S * 1000)
+        cluster.loop.add_callback(self._look.start)
+        cluster.scale(workers)
+
+    def _keep(self) -> None:
+        if self._cluster.status != Status.running:
+            return
+        for name, nanny in list(self._cluster.workers.items()):
+            if nanny.status in (Status.closed, Status.failed):
+                self._failures += 1
+                del self._cluster.workers[name]
+        if len(self._cluster.workers) < self._workers:
+            self._cluster.scale(self._workers)
+
+    def wait(self) -> None:
+        """Wait until one worker is there.
+
+        Raises
+        ------
+        SansfilmError
+            If they die again and again, or take too long.
+        """
+        end, scheduler = time.monotonic() + START_S, self._cluster.scheduler
+        assert scheduler is not None
+        while not scheduler.workers:
+            if self._failures > STARTS * self._workers or time.monotonic() > end:
+                raise SansfilmError("the worker processes do not start")
+            time.sleep(0.02)
 
     def close(self) -> None:
-        self._loop.add_callback(self._look.stop)
-
-
-def _keep(cluster: LocalCluster, workers: int) -> None:
-    if cluster.status != Status.running:
-        return
-    for name, nanny in list(cluster.workers.items()):
-        if nanny.status in (Status.closed, Status.failed):
-            del cluster.workers[name]
-    if len(cluster.workers) < workers:
-        cluster.scale(workers)
+        assert self._cluster.loop is not None
+        self._cluster.loop.add_callback(self._look.stop)
