@@ -25,9 +25,12 @@ lost       the server does what is asked, its answer is lost: a reset
 late500    the same, and the answer says 500
 cut        the answer ends after half of its body, in order; cutreset with a reset
 stall      no answer for longer than the client waits
+
+and, if asked for, expired: an answer 403 that says that the credentials are too old.
 """
 _ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"
-_CODES = {"500": "InternalError", "late500": "InternalError", "503": "SlowDown"}
+_CODES = {"500": "InternalError", "late500": "InternalError", "503": "SlowDown",
+          "expired": "ExpiredToken"}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -162,7 +165,7 @@ class Proxy:
         self, client: socket.socket, upstream: "Upstream", request: Message, kind: str | None
     ) -> bool:
         """Deal with one request; tell whether the connection goes on."""
-        if kind in ("500", "503"):
+        if kind in ("500", "503", "expired"):
             client.sendall(_error(kind, request))
             return True
         if kind == "stall":
@@ -283,7 +286,7 @@ def _exactly(reader: IO[bytes], count: int) -> bytes:
 
 
 def _error(kind: str, request: Message) -> bytes:
-    status = "503 Slow Down" if kind == "503" else "500 Internal Server Error"
+    status = {"503": "503 Slow Down", "expired": "403 Forbidden"}.get(kind, "500 Internal Error")
     body = _ERROR.format(_CODES[kind]).encode()
     head = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
     return Message(f"HTTP/1.1 {status}", head).raw(

@@ -23,6 +23,8 @@ import sansfilm
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
 NETWORK = harness.number("TWO_NODES", 0)
+AGAIN = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
+"""A worker that has lost its scheduler ends: something has to start it again, as systemd does."""
 SLOW_S = 0.3
 NOTICED_S = 12
 """Seconds after which Dask gives up a connection without answers, in place of 30."""
@@ -55,29 +57,29 @@ class Cluster:
         self.host, self.running = host, {}
         self.start("s", "scheduler", "--port", str(port), "--no-dashboard")
 
-    def command(self, name, *arguments, log=subprocess.PIPE):
+    def command(self, name, *arguments, log=subprocess.PIPE, again=()):
         notes = {"SANSFILM_TEST_NOTES": str(self.folder / name),
                  "SANSFILM_TEST_SLOW_S": str(SLOW_S)}  # fmt: skip
         quick = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{NOTICED_S}s"}
         path = os.pathsep.join(path for path in sys.path if path)
+        words = [*again, *self.inside.get(name, ()), sys.executable, "-m", *arguments]
         return subprocess.Popen(
-            [*self.inside.get(name, ()), sys.executable, "-m", *arguments], stdout=log, stderr=log,
-            text=True, start_new_session=True,
+            words, stdout=log, stderr=log, text=True, start_new_session=True,
             env=os.environ | quick | notes | {"PYTHONPATH": path},
         )  # fmt: skip
 
-    def start(self, name, what, *arguments):
+    def start(self, name, what, *arguments, again=()):
         folder = self.certificates[name]
         tls = (f"--tls-{short}={folder / file}" for short, file in
                (("ca-file", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")))  # fmt: skip
         log = (self.folder / f"{name}.log").open("ab")
         process = self.command(name, "distributed.cli.dask_" + what, *tls, "--host",
-                               self.host[name], *arguments, log=log)  # fmt: skip
+                               self.host[name], *arguments, log=log, again=again)  # fmt: skip
         self.running[name] = process, log
 
     def worker(self, name):
         self.start(name, "worker", self.address, "--nthreads", "1", "--no-dashboard",
-                   "--preload", "slow_node")  # fmt: skip
+                   "--preload", "slow_node", again=AGAIN)  # fmt: skip
 
     def ingest(self, source, url):
         return self.command("driver", "sansfilm", "ingest", str(source), str(url), "--json",

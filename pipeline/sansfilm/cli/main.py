@@ -13,6 +13,7 @@ from sansfilm.errors import (
     IntegrityError,
     OptionError,
     SansfilmError,
+    SourceLostError,
     SourceNotFoundError,
     TargetError,
     VolumeNotFoundError,
@@ -62,7 +63,7 @@ def _code(exc: SansfilmError) -> int:
     wrong_calls = (OptionError, SourceNotFoundError, ArchiveNotFoundError, VolumeNotFoundError)
     if isinstance(exc, wrong_calls):
         return USAGE
-    if isinstance(exc, TargetError):
+    if isinstance(exc, TargetError | SourceLostError):
         return STORAGE
     return INTEGRITY if isinstance(exc, IntegrityError) else FAILED
 

@@ -170,8 +170,12 @@ def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outc
         raise error
     if future.cancelled():
         raise TargetError("the Dask scheduler is gone", "run the same command again")
-    # KilledWorker and its like: the task never came home
-    return Outcome(task, error=error) if error else future.result()
+    if error is None:
+        try:
+            return future.result()
+        except KilledWorker as exc:  # done, lost with its worker on the way home, done again, ...
+            error = exc
+    return Outcome(task, error=error)  # KilledWorker and its like: the task never came home
 
 
 def certificates(folder: str | Path) -> Security:
