@@ -54,7 +54,7 @@ def test_killed_workers_cost_nothing(s3, place, tmp_path, record, part, kills):
                 ingest = command("ingest", *quiet.sources, f"s3://{root}", "--json", "--workers",
                                  "2", endpoint=proxy.endpoint)  # fmt: skip
                 while left and ingest.poll() is None:
-                    pause(chance, 0.2, 1.6)
+                    pause(chance, 0.5, 4.5)  # a worker is there again after about 2 s
                     if workers := workers_of(ingest.pid):
                         chance.choice(workers).kill()
                         left -= 1
