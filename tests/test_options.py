@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 import pytest
 import synth
 
-from sansfilm.convert import ingest
 from sansfilm.errors import OptionError
+from sansfilm.intake import ingest
 from sansfilm.options import Budgets, Options, Storage, Tolerances
 
 CLASSES = [Budgets, Tolerances, Storage, Options]

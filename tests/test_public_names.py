@@ -37,7 +37,7 @@ def test_star_import_gives_every_name():
     namespace = {}
     exec("from sansfilm import *", namespace)
     assert set(sansfilm.__all__) <= namespace.keys()
-    assert namespace["ingest"] is importlib.import_module("sansfilm.convert").ingest
+    assert namespace["ingest"] is importlib.import_module("sansfilm.intake").ingest
 
 
 def test_no_module_has_the_name_of_a_public_function():

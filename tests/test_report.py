@@ -8,8 +8,9 @@ import pytest
 import synth
 
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.convert import convert, ingest
+from sansfilm.convert import convert
 from sansfilm.errors import Problem, ProblemCode
+from sansfilm.intake import ingest
 from sansfilm.model import FileRef, FrameResult, SlabResult
 from sansfilm.options import Options, Storage
 from sansfilm.progress import Progress

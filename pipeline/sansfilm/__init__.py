@@ -15,7 +15,7 @@ from sansfilm.progress import Progress
 if TYPE_CHECKING:
     from sansfilm.archive import open_archive as open
     from sansfilm.archive import read
-    from sansfilm.convert import ingest
+    from sansfilm.intake import ingest
     from sansfilm.landing import watch
     from sansfilm.sample_data import samples
     from sansfilm.upkeep import gc, index, verify
@@ -53,7 +53,7 @@ _LAZY = {
     "Volume": ("sansfilm.view.volume", "Volume"),
     "gc": ("sansfilm.upkeep", "gc"),
     "index": ("sansfilm.upkeep", "index"),
-    "ingest": ("sansfilm.convert", "ingest"),
+    "ingest": ("sansfilm.intake", "ingest"),
     "open": ("sansfilm.archive", "open_archive"),
     "read": ("sansfilm.archive", "read"),
     "samples": ("sansfilm.sample_data", "samples"),

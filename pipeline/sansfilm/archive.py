@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sansfilm.catalogue import publish, table
-from sansfilm.convert import convert, listed
+from sansfilm.convert import convert
 from sansfilm.errors import ProblemWarning
+from sansfilm.intake import listed
 from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger

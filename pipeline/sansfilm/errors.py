@@ -5,6 +5,7 @@
     SansfilmError
     ├── OptionError            (ValueError)         a wrong option or argument
     ├── SourceNotFoundError    (FileNotFoundError)  a source path that does not exist
+    ├── SourceLostError        (RuntimeError)       the storage of the sources does not answer
     ├── ArchiveNotFoundError   (FileNotFoundError)  no archive at this URL
     ├── VolumeNotFoundError    (LookupError)        no such series or volume, or several
     ├── TargetError            (OSError)            the archive cannot be written
@@ -35,6 +36,10 @@ class OptionError(SansfilmError, ValueError):
 
 class SourceNotFoundError(SansfilmError, FileNotFoundError):
     """A source that was named does not exist."""
+
+
+class SourceLostError(SansfilmError, RuntimeError):
+    """The storage that sources are on does not answer, or knows us no more: no fault of a file."""
 
 
 class ArchiveNotFoundError(SansfilmError, FileNotFoundError):

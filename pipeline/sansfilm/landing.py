@@ -9,16 +9,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
-from sansfilm.convert import fill, listed
-from sansfilm.errors import OptionError, Problem, ProblemCode, SourceNotFoundError, TargetError
+from sansfilm.errors import (
+    OptionError,
+    Problem,
+    ProblemCode,
+    SourceLostError,
+    SourceNotFoundError,
+    TargetError,
+)
+from sansfilm.intake import fill, listed
 from sansfilm.model import FileRef, Frame, Report
 from sansfilm.options import Options
 from sansfilm.planning.discover import discover
 from sansfilm.progress import Progress
 from sansfilm.run.choose import Workers
+from sansfilm.run.interrupt import pause
 from sansfilm.store.root import create_archive
 from sansfilm.store.target import open_target
 
@@ -37,6 +45,7 @@ def watch(
     client: Any = None,
     workers: Workers = None,
     scheduler: str | None = None,
+    tls: str | Path | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -76,28 +85,30 @@ def watch(
     names, zone, options = listed(sources), Zone(quiet_s), options or Options()
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     create_archive(target)
-    found = discover(names, target.url)
+    found = discover(names, target.url, options.budgets)
     while True:
         ready = zone.look(*found, monotonic())
         if ready:
-            named = {"client": client, "workers": workers, "scheduler": scheduler}
+            named = {"client": client, "workers": workers, "scheduler": scheduler, "tls": tls}
+            files = [item for item in ready if isinstance(item, FileRef)]
+            problems = [item for item in ready if isinstance(item, Problem)]
             try:
                 report = fill(
                     target, names, options, progress, named,
-                    found=ready, companions=zone.companions,
+                    found=(files, problems), companions=zone.companions,
                 )  # fmt: skip
                 zone.read(ready, report, monotonic())
-            except TargetError as exc:
+            except (TargetError, SourceLostError) as exc:
                 report = _failed(target.url, exc)
             yield report
         else:
             _LOG.debug("nothing new among %d files", len(found[0]))
         listing = None
         while listing is None:
-            sleep(every_s)
+            pause(every_s)
             try:
-                listing = discover(names, target.url)
-            except SourceNotFoundError as exc:
+                listing = discover(names, target.url, options.budgets)
+            except (SourceNotFoundError, SourceLostError) as exc:
                 yield _failed(target.url, exc)
         found = listing
 

@@ -29,6 +29,12 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 RETRIES = 10
 """How often s3fs itself tries again, after what botocore does not: bodies cut short, say."""
 
+_LOST = {"ConnectionError", "HTTPClientError", "TimeoutError", "ClientConnectionError",
+         "NoCredentialsError"}  # fmt: skip
+"""Names of classes, those of Python, botocore and aiohttp, that say it of storage as a whole."""
+_LOST_CODES = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed",
+               "SignatureDoesNotMatch", "SlowDown", "TokenRefreshRequired"}  # fmt: skip
+
 
 def options_for(url: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the options that a URL is opened with: those that are given win."""
@@ -68,6 +74,20 @@ def harden(fs: Any) -> None:
     """Let a file system that can try again do so more often."""
     if isinstance(getattr(fs, "retries", None), int):
         fs.retries = max(fs.retries, RETRIES)
+
+
+def is_lost(exc: BaseException | None) -> bool:
+    """Tell whether an error says that storage as a whole is not there, not one object of it."""
+    while exc is not None:
+        if _LOST & {kind.__name__ for kind in type(exc).__mro__}:
+            return True
+        answer = getattr(exc, "response", None)
+        if isinstance(answer, Mapping):
+            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+            if status >= 500 or answer.get("Error", {}).get("Code") in _LOST_CODES:
+                return True
+        exc = exc.__cause__
+    return False
 
 
 def has_buckets(fs: Any) -> bool:

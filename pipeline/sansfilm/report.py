@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from sansfilm.catalogue.records import object_rows
+from sansfilm.decode.device import has_decoded
 from sansfilm.errors import Problem, ProblemCode
 from sansfilm.model import (
     Document,
@@ -132,6 +133,8 @@ class Ledger:
             result = _lost(slab, error)
         self.report.bytes["read"] += result.bytes_read
         self.report.bytes["decoded"] += result.bytes_decoded
+        if has_decoded(result):
+            self.report.device = "gpu"
         self._progress.slab_written(result)
         self._add(self._wrong_decoders(slab, result))
         results = self._results.setdefault(slab.volume, {})

@@ -16,7 +16,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sansfilm.convert import ingest
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 
 

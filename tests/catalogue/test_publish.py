@@ -13,8 +13,8 @@ from sansfilm.archive import open_archive
 from sansfilm.catalogue import table
 from sansfilm.catalogue.check import check
 from sansfilm.catalogue.records import problem_rows
-from sansfilm.convert import ingest
 from sansfilm.errors import Problem, ProblemCode
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 from sansfilm.report import to_json
 from sansfilm.store.commit import find_volumes

@@ -12,11 +12,11 @@ import synth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sansfilm.convert import pixel_digest
 from sansfilm.errors import BadInstanceError, Problem, ProblemCode
 from sansfilm.model import Frame, Identity
 from sansfilm.options import Options, Storage, Tolerances
 from sansfilm.planning.grouping import plan_volumes
+from sansfilm.tasks import pixel_digest
 
 OPTIONS = Options()
 

@@ -14,10 +14,10 @@ import synth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sansfilm.convert import stored_pixels
 from sansfilm.errors import Problem, ProblemCode
 from sansfilm.model import Frame
 from sansfilm.options import Options
+from sansfilm.tasks import stored_pixels
 
 with warnings.catch_warnings(action="ignore"):  # it calls itself experimental
     from nibabel.nicom import ascconv, csareader, dicomwrappers

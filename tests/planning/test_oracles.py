@@ -10,10 +10,10 @@ import pytest
 import SimpleITK
 import synth
 
-from sansfilm.convert import pixel_digest
 from sansfilm.model import Frame, VolumePlan
 from sansfilm.options import Options
 from sansfilm.planning.grouping import plan_volumes
+from sansfilm.tasks import pixel_digest
 
 OPTIONS = Options()
 ORIENTATIONS = {

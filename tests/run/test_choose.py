@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sansfilm.convert import ingest
 from sansfilm.errors import OptionError, TargetError
+from sansfilm.intake import ingest
 from sansfilm.run import dask as dask_module
 from sansfilm.run.choose import FEW_SLABS, choose_runner, cores
 from sansfilm.run.local import SerialRunner, ThreadsRunner
@@ -20,12 +20,12 @@ def made(monkeypatch):
             self.how = how
 
         @classmethod
-        def local(cls, workers, *, gpu=False):
-            return cls("local", workers, *["gpu"] * gpu)
+        def local(cls, workers, tls, *, gpu=False):
+            return cls("local", workers, *([tls] if tls else []), *["gpu"] * gpu)
 
         @classmethod
-        def connect(cls, address):
-            return cls("connect", address)
+        def connect(cls, address, tls):
+            return cls("connect", address, *([tls] if tls else []))
 
     monkeypatch.setattr(dask_module, "DaskRunner", Fake)
 
@@ -70,6 +70,15 @@ def test_only_one_can_be_named(named, tmp_path):
     with pytest.raises(OptionError):
         ingest(tmp_path, tmp_path / "a", **named)
     assert not (tmp_path / "a").exists()
+
+
+def test_certificates_go_to_who_speaks_tls():
+    assert choose_runner(1, workers=2, tls="pki").how == ("local", 2, "pki")
+    assert choose_runner(1, scheduler="tls://x:1", tls="pki").how == ("connect", "tls://x:1", "pki")
+    assert choose_runner(FEW_SLABS + 1, workers="auto", tls="pki").how == ("local", cores(), "pki")
+    for named in ({}, {"workers": 1}, {"client": object()}):
+        with pytest.raises(OptionError, match="certificates are for a cluster"):
+            choose_runner(1, tls="pki", **named)
 
 
 @pytest.mark.parametrize("workers", [0, -1])

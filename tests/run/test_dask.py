@@ -9,11 +9,12 @@ import warnings
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from distributed.client import _get_global_client
 from distributed.scheduler import KilledWorker
 
-from sansfilm.errors import DeviceError, TargetError
+from sansfilm.errors import DeviceError, SansfilmError, TargetError
+from sansfilm.run import dask as dask_module
 from sansfilm.run.contract import OnGpu
 from sansfilm.run.dask import DaskRunner
 
@@ -135,6 +136,45 @@ def test_a_runner_that_is_closed_before_its_run_says_nothing():
     assert client.status == "closed"
     assert cluster.status.name == "closed"
     outcomes.close()
+
+
+def test_a_result_that_is_lost_with_its_worker_after_the_task_had_ended(monkeypatch):
+    """The scheduler says that a task is done; before its result is fetched, its workers die."""
+    real = Future.result
+
+    def lost(future):
+        if not asked:
+            asked.append(future)
+            raise KilledWorker("attempt", None, 1)
+        return real(future)
+
+    asked = []
+    monkeypatch.setattr(Future, "result", lost)
+    with in_process() as cluster, Client(cluster) as client:
+        outcomes = list(DaskRunner(client).run(abs, [-1, -2, -3]))
+    assert sorted(outcome.result for outcome in outcomes) == [1, 2, 3]
+    assert len(asked) == 1
+
+
+def test_workers_that_die_while_they_start_are_started_again():
+    """Dask gives such a worker up; without any a run would wait forever."""
+    with DaskRunner.local(2) as runner:
+        outcomes = runner.run(time.sleep, itertools.repeat(0.02))
+        next(outcomes)
+        cluster = runner._owned[0]
+        for _ in range(2):  # what Dask does when a worker dies before it has come back
+            for nanny in list(cluster.workers.values()):
+                cluster.sync(nanny.close)
+            assert settled(lambda: len(cluster.scheduler.workers) == 2, 30)
+        assert next(outcomes).error is None
+        outcomes.close()
+
+
+def test_workers_that_never_start_are_told(monkeypatch):
+    monkeypatch.setattr(dask_module, "START_S", 0.1)
+    with pytest.raises(SansfilmError, match="the worker processes do not start"):
+        DaskRunner.local(1)
+    assert settled(lambda: _get_global_client() is None)
 
 
 def test_keys_of_tasks_tell_nothing_of_the_patient():

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sansfilm.archive import open_archive
-from sansfilm.convert import ingest
 from sansfilm.errors import ArchiveNotFoundError, IntegrityError, OptionError, TargetError
+from sansfilm.intake import ingest
 from sansfilm.store.memory import MemoryTarget
 from sansfilm.store.root import MARK, check_archive, create_archive
 from sansfilm.store.target import LocalTarget

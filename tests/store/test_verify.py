@@ -11,8 +11,8 @@ import synth
 
 from sansfilm.archive import open_archive
 from sansfilm.cli.main import main
-from sansfilm.convert import ingest
 from sansfilm.errors import SansfilmError, VolumeNotFoundError
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 from sansfilm.upkeep import verify
 

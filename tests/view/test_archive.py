@@ -5,8 +5,8 @@ import pytest
 import synth
 
 from sansfilm.archive import open_archive, read
-from sansfilm.convert import ingest
 from sansfilm.errors import ArchiveNotFoundError, VolumeNotFoundError
+from sansfilm.intake import ingest
 from sansfilm.store.root import create_archive
 from sansfilm.store.target import LocalTarget
 

@@ -11,8 +11,8 @@ import zarr
 from spying import spy_on_reads
 
 from sansfilm.archive import open_archive
-from sansfilm.convert import ingest
 from sansfilm.errors import OptionError
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 
 SMALL = Options(storage=Storage(chunk=8, slab=8, smallest=8))

@@ -7,8 +7,8 @@ from spying import spy_on_reads
 from zarr.errors import ChunkNotFoundError
 
 from sansfilm.archive import open_archive
-from sansfilm.convert import ingest
 from sansfilm.errors import OptionError
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 from sansfilm.store.memory import MemoryTarget
 from sansfilm.view.volume import Volume

@@ -8,8 +8,8 @@ from multiframe import enhanced, plain
 from spying import spy_on_reads
 
 from sansfilm.archive import open_archive, read
-from sansfilm.convert import ingest
 from sansfilm.errors import OptionError
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 from sansfilm.view.axis_values import axis_coordinates, label, listing, time_step
 from sansfilm.view.planes import hang

@@ -8,8 +8,8 @@ import synth
 from zarr.errors import ChunkNotFoundError
 
 from sansfilm.archive import open_archive
-from sansfilm.convert import ingest
 from sansfilm.errors import IntegrityError, OptionError, VolumeNotFoundError
+from sansfilm.intake import ingest
 from sansfilm.options import Options, Storage
 from sansfilm.store.target import LocalTarget
 from sansfilm.view.volume import Volume

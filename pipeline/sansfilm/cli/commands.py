@@ -24,8 +24,10 @@ def ingest(arguments: argparse.Namespace) -> int:
     from sansfilm.cli.bars import progress_for
     from sansfilm.events import Events, ReportFile
     from sansfilm.progress import Progress, Several
+    from sansfilm.run.interrupt import draining
 
     with ExitStack() as stack:
+        stack.enter_context(draining())
         told: list[Progress] = []
         if arguments.report is not None:
             told.append(Events(stack.enter_context(ReportFile(arguments.report)).emit))
@@ -65,7 +67,7 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     if workers is None and arguments.scheduler is None:
         workers = "auto"
     return {
-        "workers": workers, "scheduler": arguments.scheduler,
+        "workers": workers, "scheduler": arguments.scheduler, "tls": arguments.tls,
         "options": Options(device=arguments.device),
         "allow_unsafe_commit": arguments.allow_unsafe_commit,
     }  # fmt: skip

@@ -15,6 +15,7 @@ from sansfilm.errors import (
     IntegrityError,
     OptionError,
     SansfilmError,
+    SourceLostError,
     SourceNotFoundError,
     TargetError,
     VolumeNotFoundError,
@@ -23,7 +24,8 @@ from sansfilm.errors import (
 CLEAN, FAILED, USAGE, PROBLEMS, STORAGE, INTEGRITY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _EPILOG = """\
 exit codes: 0 clean, 1 failed, 2 wrong call, 3 done with problems, 4 storage or network,
-5 integrity, 130 interrupted. Results on stdout, progress on stderr. Not for clinical use."""
+5 integrity, 130 interrupted, 143 terminated. Results on stdout, progress on stderr.
+Not for clinical use."""
 _VERSION = version("sansfilm")
 
 
@@ -46,9 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         say("sansfilm: interrupted; the same command goes on from here")
-        return INTERRUPTED
+        return 128 + exc.args[0] if exc.args else INTERRUPTED
     except BrokenPipeError:  # `sansfilm ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLEAN
@@ -61,7 +63,7 @@ def _code(exc: SansfilmError) -> int:
     wrong_calls = (OptionError, SourceNotFoundError, ArchiveNotFoundError, VolumeNotFoundError)
     if isinstance(exc, wrong_calls):
         return USAGE
-    if isinstance(exc, TargetError):
+    if isinstance(exc, TargetError | SourceLostError):
         return STORAGE
     return INTEGRITY if isinstance(exc, IntegrityError) else FAILED
 
@@ -95,6 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     where = ingest.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="local processes; 1 is this one")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp:// or tls://")
+    ingest.add_argument("--tls", metavar="DIR",
+                        help="speak TLS, with ca.pem, cert.pem and key.pem of DIR")  # fmt: skip
     ingest.add_argument("--allow-unsafe-commit", action="store_true",
                         help="go on where storage ignores conditional writes")  # fmt: skip
     ingest.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto",

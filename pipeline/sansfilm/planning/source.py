@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from sansfilm.errors import SourceLostError
 from sansfilm.planning.packed import open_member, split
-from sansfilm.remote import open_url, version_of
+from sansfilm.remote import is_lost, open_url, version_of
 
 BLOCK = 4 * 2**20
 WHOLE = 16 * 2**20
@@ -36,12 +37,22 @@ def local_path(uri: str) -> str | None:
 
 @contextmanager
 def remote_errors() -> Iterator[None]:
-    """Turn whatever a file system behind fsspec raises into OSError: each has its own classes."""
+    """Turn whatever a file system behind fsspec raises into OSError: each has its own classes.
+
+    Raises
+    ------
+    SourceLostError
+        If storage is not there. Without the files that it holds volumes would be published that
+        lack slices, so the run has to end.
+    """
     try:
         yield
-    except OSError:
-        raise
     except Exception as exc:
+        if is_lost(exc):
+            reason = "run the same command again once it is back"
+            raise SourceLostError(f"the sources' storage: {type(exc).__name__}", reason) from exc
+        if isinstance(exc, OSError):
+            raise
         raise OSError(errno.EIO, f"{type(exc).__name__} from the file system") from exc
 
 

@@ -1,6 +1,7 @@
 """Which runner a job gets."""
 
 import os
+from pathlib import Path
 from typing import Any, Literal
 
 from sansfilm.errors import OptionError
@@ -25,6 +26,7 @@ def choose_runner(
     client: Any = None,
     workers: Workers = None,
     scheduler: str | None = None,
+    tls: str | Path | None = None,
     gpu: bool = False,
 ) -> Runner:
     """Return the runner for a job of so many slabs.
@@ -35,17 +37,23 @@ def choose_runner(
     script that starts processes would need a main guard. `gpu`: a cluster that is started here gets
     one worker more, which has the GPU of this machine.
 
+    A cluster that is started here, or a scheduler, speaks TLS with the certificates of the folder
+    `tls`; a client has its own.
+
     Raises
     ------
     OptionError
-        If two of them are named, or fewer than one worker.
+        If two of them are named, or fewer than one worker, or certificates that nobody uses.
     """
     if sum(choice is not None for choice in (client, workers, scheduler)) > 1:
         raise OptionError("name only one of client, workers and scheduler")
+    auto = workers == "auto"
     if workers == "auto":
         workers = cores() if slabs > FEW_SLABS else None
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be at least 1, got {workers}")
+    if tls and scheduler is None and workers in (None, 1) and not auto:
+        raise OptionError("certificates are for a cluster: name a scheduler or several workers")
     if workers == 1:
         return SerialRunner()
     if client is None and scheduler is None and workers is None:
@@ -55,5 +63,5 @@ def choose_runner(
     if client is not None:
         return DaskRunner(client)
     if scheduler is not None:
-        return DaskRunner.connect(scheduler)
-    return DaskRunner.local(workers or cores(), gpu=gpu)
+        return DaskRunner.connect(scheduler, tls)
+    return DaskRunner.local(workers or cores(), tls, gpu=gpu)

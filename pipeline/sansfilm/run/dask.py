@@ -1,16 +1,29 @@
 """The one file that drives a Dask cluster: local, or one that is there already."""
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    Security,
+    Status,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+)
 from distributed.comm.addressing import get_address_host_port
 from distributed.scheduler import KilledWorker
+from distributed.system import MEMORY_LIMIT
+from tornado.ioloop import PeriodicCallback
 
-from sansfilm.errors import DeviceError, SansfilmError, TargetError
+from sansfilm.errors import DeviceError, OptionError, SansfilmError, TargetError
 from sansfilm.model import Map
 from sansfilm.run.contract import OnGpu, Outcome, attempt
 
@@ -18,6 +31,14 @@ GPU = {"GPU": 1}
 """The resource of Dask's workers that have a GPU, one process for each: --resources "GPU=1"."""
 CONNECT_S = 30
 """Seconds after which a scheduler that does not answer is not there."""
+STARTS = 5
+"""How often each worker of a cluster of our own may die before one is there."""
+START_S = 60
+"""Seconds in which one has to be there."""
+LOOK_S = 1
+"""Seconds between two looks whether all workers of a cluster of our own are there."""
+TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+"""What a folder of certificates holds: of the authority, our own, and the key of our own."""
 
 
 class DaskRunner:
@@ -43,37 +64,57 @@ class DaskRunner:
         self.dashboard = str(client.dashboard_link or "")
 
     @classmethod
-    def local(cls, workers: int, *, gpu: bool = False) -> Self:
+    def local(cls, workers: int, tls: str | Path | None = None, *, gpu: bool = False) -> Self:
         """Start a cluster of single-threaded, spawned processes on the loopback interface.
 
         `gpu`: and one more, for the GPU.
+
+        Raises
+        ------
+        OptionError
+            If the folder `tls` lacks a file.
+        SansfilmError
+            If workers do not start.
         """
+        security = certificates(tls) if tls else None
+        workers += gpu
         # A task is suspected after two lost workers, not four: see `run`.
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1",
+            cluster = LocalCluster(n_workers=0, threads_per_worker=1, host="127.0.0.1",
+                                   memory_limit=MEMORY_LIMIT // workers, security=security,
                                    dashboard_address="127.0.0.1:0")  # fmt: skip
         if gpu:
             ((name, spec),) = cluster.new_worker_spec().items()
             spec = spec | {"options": spec["options"] | {"resources": GPU}}
             cluster.worker_spec[name] = spec
-            cluster.scale(workers + 1)
         client = Client(cluster)
-        if gpu:
-            client.wait_for_workers(workers + 1)
-        return cls(client, (cluster, client))
+        client.register_plugin(_Deaf())
+        keeper = _Keeper(cluster, workers)
+        runner = cls(client, (cluster, client, keeper))
+        try:
+            keeper.wait(workers if gpu else 1)
+        except BaseException:
+            runner.__exit__()
+            raise
+        return runner
 
     @classmethod
-    def connect(cls, address: str) -> Self:
+    def connect(cls, address: str, tls: str | Path | None = None) -> Self:
         """Use the cluster behind a scheduler's address, ``tcp://`` or ``tls://``.
 
         Raises
         ------
+        OptionError
+            If certificates are named for an address without TLS, or the folder lacks a file.
         TargetError
-            If no scheduler answers.
+            If no scheduler answers, or its certificate is not one of the authority's.
         """
+        if tls and not address.startswith("tls://"):
+            raise OptionError(f"certificates are for tls:// addresses, not for {address}")
+        security = certificates(tls) if tls else None
         try:
             get_address_host_port(address)  # a Client of no address is never closed again
-            client = Client(address, timeout=CONNECT_S)
+            client = Client(address, timeout=CONNECT_S, security=security)
         except (OSError, ValueError, TypeError) as exc:  # TypeError: tls:// without a certificate
             raise TargetError(f"no Dask scheduler answers at {address}", str(exc)) from exc
         return cls(client, (client,))
@@ -202,5 +243,79 @@ def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outc
         raise error
     if future.cancelled():
         raise TargetError("the Dask scheduler is gone", "run the same command again")
-    # KilledWorker and its like: the task never came home
-    return Outcome(task, error=error) if error else future.result()
+    if error is None:
+        try:
+            return future.result()
+        except KilledWorker as exc:  # done, lost with its worker on the way home, done again, ...
+            error = exc
+    return Outcome(task, error=error)  # KilledWorker and its like: the task never came home
+
+
+def certificates(folder: str | Path) -> Security:
+    """Return the settings of encrypted connections only, between those whom one authority knows.
+
+    Raises
+    ------
+    OptionError
+        If the folder lacks a file.
+    """
+    paths = [Path(folder) / name for name in TLS_FILES]
+    for path in paths:
+        if not path.is_file():
+            raise OptionError(f"{path} is missing: certificates are {', '.join(TLS_FILES)}")
+    authority, cert, key = map(str, paths)
+    roles = ("client", "scheduler", "worker")
+    ours = {f"tls_{role}_cert": cert for role in roles} | {f"tls_{role}_key": key for role in roles}
+    return Security(tls_ca_file=authority, require_encryption=True, **ours)
+
+
+class _Deaf(WorkerPlugin):
+    """A terminal sends Ctrl-C to workers too, but who started them says when they end."""
+
+    name = "sansfilm-deaf"
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Keeper:
+    """Starts the workers of a cluster, and those anew for which Dask has given up.
+
+    Dask does so for a worker that dies while it starts. Without any the run would wait forever.
+    """
+
+    def __init__(self, cluster: LocalCluster, workers: int) -> None:
+        assert cluster.loop is not None
+        self._cluster, self._workers, self._failures = cluster, workers, 0
+        self._look = PeriodicCallback(self._keep, LOOK_S * 1000)
+        cluster.loop.add_callback(self._look.start)
+        cluster.scale(workers)
+
+    def _keep(self) -> None:
+        if self._cluster.status != Status.running:
+            return
+        for name, nanny in list(self._cluster.workers.items()):
+            if nanny.status in (Status.closed, Status.failed):
+                self._failures += 1
+                del self._cluster.workers[name]
+        if len(self._cluster.workers) < self._workers:
+            self._cluster.scale(self._workers)
+
+    def wait(self, workers: int) -> None:
+        """Wait until so many workers are there.
+
+        Raises
+        ------
+        SansfilmError
+            If they die again and again, or take too long.
+        """
+        end, scheduler = time.monotonic() + START_S, self._cluster.scheduler
+        assert scheduler is not None
+        while len(scheduler.workers) < workers:
+            if self._failures > STARTS * self._workers or time.monotonic() > end:
+                raise SansfilmError("the worker processes do not start")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        assert self._cluster.loop is not None
+        self._cluster.loop.add_callback(self._look.stop)

@@ -1,0 +1,23 @@
+"""Preloaded by workers of the tests: slabs take a while, and each is noted in a file.
+
+SANSFILM_TEST_NOTES is the file, SANSFILM_TEST_SLOW_S how long a slab takes more.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from sansfilm import convert
+
+_write = convert.write_slab
+
+
+def write_slab(target, run, plan):
+    time.sleep(float(os.environ["SANSFILM_TEST_SLOW_S"]))
+    result = _write(target, run, plan)
+    with Path(os.environ["SANSFILM_TEST_NOTES"]).open("a") as notes:
+        notes.write(f"{time.time()}\n")
+    return result
+
+
+convert.write_slab = write_slab

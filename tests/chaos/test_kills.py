@@ -1,0 +1,115 @@
+"""Kills of workers and of whole ingests at random moments, against a real S3 server.
+
+Each ends in the archive of a quiet run, object by object, while a reader in another process sees
+nothing that is not whole. SANSFILM_WORKER_KILLS and SANSFILM_DRIVER_KILLS say how many.
+"""
+
+import random
+import time
+from datetime import timedelta
+
+import harness
+import pytest
+from harness import command, kill_group, number, pause, snapshot, told, workers_of
+from proxy import Proxy
+
+import sansfilm
+
+WORKER_KILLS = number("WORKER_KILLS", 2)
+DRIVER_KILLS = number("DRIVER_KILLS", 2)
+LONG = WORKER_KILLS > 10
+
+
+@pytest.fixture(scope="module")
+def place(s3, tmp_path_factory):
+    """Give a bucket with the archive of a quiet run, and what that run did."""
+    import s3fs
+
+    files = s3fs.S3FileSystem(use_listings_cache=False)
+    bucket = f"kills{random.randrange(10**9)}"
+    files.mkdir(bucket)
+    named = harness.sources(long=LONG)
+    with Proxy(s3.endpoint) as proxy:
+        quiet = harness.quiet_run(files, bucket, named, tmp_path_factory.mktemp("quiet"), proxy)
+    assert {key: size for key, (size, _) in quiet.objects.items()} == {
+        path.relative_to(quiet.disk).as_posix(): path.stat().st_size
+        for path in quiet.disk.rglob("*") if path.is_file()
+    }  # fmt: skip
+    return files, bucket, quiet
+
+
+def same(files, root, quiet):
+    assert harness.differences(snapshot(files, root), quiet.objects) == {}
+    assert list(sansfilm.gc(f"s3://{root}", older_than=timedelta(0))) == []
+
+
+@pytest.mark.parametrize(("part", "kills"), list(enumerate(harness.parts(WORKER_KILLS, 25))))
+def test_killed_workers_cost_nothing(s3, place, tmp_path, record, part, kills):
+    files, bucket, quiet = place
+    chance, left, again, archive = random.Random(part), kills, 0, 0
+    with Proxy(s3.endpoint) as proxy, harness.reader(bucket, quiet.disk, tmp_path) as seen:
+        while left:
+            root, lost = f"{bucket}/runw{part}-{archive:03}", True
+            while lost:
+                ingest = command("ingest", *quiet.sources, f"s3://{root}", "--json", "--workers",
+                                 "2", endpoint=proxy.endpoint)  # fmt: skip
+                while left and ingest.poll() is None:
+                    pause(chance, 0.5, 4.5)  # a worker is there again after about 2 s
+                    if workers := workers_of(ingest.pid):
+                        chance.choice(workers).kill()
+                        left -= 1
+                report = told(ingest)
+                lost = [p for p in report["problems"] if p["code"] == "WORKER_LOST"]
+                again += bool(lost)
+            assert harness.problems_of(report) == quiet.problems
+            same(files, root, quiet)
+            archive += 1
+    extra = sum(size for _, size in proxy.counts.puts) - archive * quiet.put_bytes
+    figures(record, f"workers killed, part {part}", kills, archive, extra, quiet, seen)
+    record("  of these, ingests that gave a task up and ended its work when run again", again)
+
+
+@pytest.mark.parametrize(("part", "kills"), list(enumerate(harness.parts(DRIVER_KILLS, 25))))
+def test_killed_ingests_go_on(s3, place, tmp_path, record, part, kills):
+    files, bucket, quiet = place
+    chance, done, archive = random.Random(part), 0, 0
+    with Proxy(s3.endpoint) as proxy, harness.reader(bucket, quiet.disk, tmp_path) as seen:
+        while done < kills:
+            root, ended = f"{bucket}/rund{part}-{archive:03}", False
+            while not ended:
+                how = chance.choice([(), ("--workers", "2"), ("--workers", "1")])
+                ingest = command("ingest", *quiet.sources, f"s3://{root}", "--json", *how,
+                                 endpoint=proxy.endpoint)  # fmt: skip
+                moment = time.monotonic() + chance.uniform(0.5, 1.0 + quiet.seconds)
+                while done < kills and time.monotonic() < moment and ingest.poll() is None:
+                    time.sleep(0.01)
+                ended = done == kills or ingest.poll() is not None
+                if not ended:
+                    kill_group(ingest)
+                    done += 1
+                    if chance.random() < 0.2:
+                        clear(files, root)
+            report = told(ingest)
+            assert harness.problems_of(report) == quiet.problems
+            same(files, root, quiet)
+            archive += 1
+    extra = sum(size for _, size in proxy.counts.puts) - archive * quiet.put_bytes
+    figures(record, f"ingests killed, part {part}", kills, archive, extra, quiet, seen)
+
+
+def clear(files, root):
+    """Let gc of age 0 take all that no commit names; nothing else of volumes may be left."""
+    if files.exists(f"{root}/sansfilm.json"):
+        list(sansfilm.gc(f"s3://{root}", older_than=timedelta(0)))
+        volumes = {name.rsplit("/", 1)[0] for name in files.find(root) if "_commit" in name}
+        for name in files.find(f"{root}/series"):
+            assert any(name.startswith(f"{volume}/") for volume in volumes)
+
+
+def figures(record, what, kills, archives, extra, quiet, seen):
+    share = extra / kills / quiet.put_bytes
+    record(what, f"{kills} kills, {archives} archives as in a quiet run; written again per kill: "
+           f"{share:.2%} of {quiet.put_bytes / 1e6:.0f} MB; reader: {seen['looks']} looks, "
+           f"{seen['volumes']} volumes verified, {seen['voxels']} voxels compared")  # fmt: skip
+    # Of few volumes, those that were at work are more than a twentieth.
+    assert share <= (0.05 if len(quiet.sources) > 1 else 0.3)
