@@ -173,7 +173,7 @@ def clock(monkeypatch):
         if deeds:
             deeds.pop(0)()
 
-    monkeypatch.setattr(landing, "sleep", sleep)
+    monkeypatch.setattr(landing, "pause", sleep)
     monkeypatch.setattr(landing, "monotonic", lambda: now[0])
     return deeds
 
@@ -315,7 +315,8 @@ def test_the_command_prints_a_line_a_round_and_ctrl_c_ends_it(tmp_path, as_json)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors == "sansfilm: interrupted; the same command goes on from here\n"
+    assert errors.endswith("\nsansfilm: interrupted; the same command goes on from here\n")
+    assert errors.count("\n") == 2
     assert rest == ""
     if as_json:
         reports = [json.loads(line) for line in (first, second)]
