@@ -314,7 +314,9 @@ def test_volumes_without_a_place_are_told_with_the_cure(tmp_path, unplaced):
     synth.series(tmp_path / "in", slices=3, edit=unplaced, modality="OT")
     sansfilm.ingest(tmp_path / "in", tmp_path / "a")
     archive = sansfilm.open(tmp_path / "a")
-    with pytest.raises(OptionError, match=r"1 of 1 volumes have no place in the patient: .* select"):
+    with pytest.raises(
+        OptionError, match=r"1 of 1 volumes have no place in the patient: .* select"
+    ):
         archive.patches(8)
 
 

@@ -187,8 +187,9 @@ class Volume(StoredVolume):
     ) -> "Volume":
         """Return a projection, or one for each slab: a new Volume, in memory, z across the slabs.
 
-        Of all values in the box that a voxel of the result is. The values along a line are taken as far apart as voxels are along their own axis, where
-        the line is parallel to one, else as far as they are apart where they are closest.
+        Of all values in the box that a voxel of the result is. These are taken as far apart as
+        voxels are along their own axis, where a line is parallel to one, else as far as they are
+        apart where they are closest.
 
         Parameters
         ----------
