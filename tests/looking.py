@@ -141,12 +141,13 @@ def read_panels(picture, **grey):
 
 
 def check(picture, **grey):
-    """Assert that the picture has an axial, a coronal and a sagittal panel, each labelled right."""
+    """Assert that the picture has an axial, a coronal and a sagittal panel, labelled and hung."""
     found = read_panels(picture, **grey)
     told = {"".join(sorted(letter for letter, _ in sides.values())) for sides in found}
     assert told == {"ALPR", "ILRS", "AIPS"}, found
     for sides in found:
         assert len(sides) == 4
+        assert sides["left"][0] + sides["top"][0] in ("RA", "RS", "AS"), "not as radiologists hang"
         for letter, shells in sides.values():
             assert shells == SHELLS[letter], found
     return found

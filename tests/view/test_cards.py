@@ -199,7 +199,7 @@ def test_texts_are_escaped(volume_of):
     html = volume._repr_html_()
     page = Page(html)
     assert "script" not in page.tags
-    assert page.text.count(EVIL) == 4
+    assert page.text.count(EVIL) == 5
     report = sansfilm.Report(
         archive=EVIL, problems=[Problem(EVIL, EVIL, ProblemCode.NOT_DICOM, EVIL)]
     )

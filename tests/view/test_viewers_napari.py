@@ -110,6 +110,15 @@ def test_what_napari_cannot_cut_is_refused(tmp_path, model, how):
         layer_of(made, model)
 
 
+def test_shear_can_be_set_upright(tmp_path, model):
+    (volume,) = sansfilm.read(phantom.series(tmp_path, shear=phantom.SHEAR).folder)
+    with pytest.raises(OptionError, match=r"or resample\(\), which sets it upright"):
+        volume.napari(viewer=model())
+    layer = volume.resample(2.4).napari(viewer=model()).layers[0]
+    index = layer.world_to_data(phantom.CENTER[list(WORLD)])
+    assert np.asarray(layer.data[0])[tuple(np.round(index).astype(int))] == phantom.BODY
+
+
 def test_a_hair_of_a_turn_is_not_refused(tmp_path, model):
     made = phantom.series(tmp_path, phantom.turned(phantom.AXIAL, (0.2, -0.1, 0.1)))
     _, layer = layer_of(made, model)

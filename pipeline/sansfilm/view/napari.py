@@ -92,11 +92,11 @@ def place_axes(volume: "Volume", affine: np.ndarray) -> tuple[list[int], np.ndar
     linear = affine[2::-1, :3][:, turned]
     size = np.array(volume.array.shape)[space][turned]
     astray = np.abs(linear - np.diag(np.diag(linear))) * size
-    cure = "resample(), which sets it upright, or " if is_sheared(affine) else ""
+    cure = ", or resample(), which sets it upright" if is_sheared(affine) else ""
     if (astray > np.abs(np.diag(linear))[:, None] / 2).any():
         raise OptionError(
             "napari cuts along the axes of the array alone, and these are not the patient's: "
-            f"use {cure}view or neuroglancer, which draw it as it is"
+            f"use view or neuroglancer, which draw it as it is{cure}"
         )
     further = [n for n in range(len(volume.axes)) if n not in space]
     matrix = np.eye(len(volume.axes) + 1)
