@@ -146,7 +146,7 @@ def _reader(
     return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Part:
     """The frames of a batch that go to one backend, by their number in it."""
 
@@ -252,12 +252,15 @@ class Device:
             good[number] = Decoded(stored.astype(spec.container, copy=False), part.backend.name)
         due = self._due(part, good, how.crosscheck or EVERY)
         for number, theirs in zip(due, on_cpu([part.frames[n] for n in due], how), strict=True):
-            if theirs.error is None and np.array_equal(theirs.stored, good[number].stored):
+            if theirs.error is not None:  # as it is for all who have no GPU
+                del good[number]
+                part.reasons[number] = NOT_READ
                 continue
-            what = theirs.decoder or "the CPU, which refuses it"
+            if np.array_equal(theirs.stored, good[number].stored):
+                continue
             every = how.crosscheck or EVERY
-            self._distrust(part, f"a frame differs from that of {what}; one in {every} is compared,"
-                                 " so ingest again what this device has decoded")  # fmt: skip
+            reason = f"a frame is not that of {theirs.decoder}; one in {every} is compared"
+            self._distrust(part, f"{reason}: ingest again what this device has decoded")
             part.reasons.update(dict.fromkeys(part.frames, NOT_READ))
             return {}
         return good

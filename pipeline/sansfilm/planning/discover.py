@@ -60,10 +60,11 @@ def discover(
         raise OptionError("no source given: name at least one folder, file or URL")
     excluded = f"{_canonical(archive)}/" if archive else None
     for source in named:
-        named_files = (
-            item for item in _list(source) if not excluded or not item.uri.startswith(excluded)
-        )
-        found = [item for each in named_files for item in _open(each, budgets or Budgets(), known)]
+        found = [
+            item
+            for item in _list(source, budgets or Budgets(), known)
+            if not excluded or not item.uri.startswith(excluded)
+        ]
         if not found:
             problems[source] = Problem(
                 source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
@@ -118,7 +119,12 @@ def _quoted(name: str) -> str:
     return quote_from_bytes(name.encode("utf-8", "surrogateescape"))
 
 
-def _list(source: str) -> Iterator[FileRef | Problem]:
+def _list(source: str, budgets: Budgets, known: _Known) -> Iterator[FileRef | Problem]:
+    for item in _named(source):
+        yield from _open(item, budgets, known)
+
+
+def _named(source: str) -> Iterator[FileRef | Problem]:
     if below := packed.split(source):
         kind, name, container = below
         path = local_path(container) or (None if "://" in container else container)
