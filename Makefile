@@ -1,8 +1,8 @@
 # Everything from a fresh clone; `make` alone lists what there is.
 #
 # All of it lives in .venv, in the versions of constraints.txt. The empty files .venv/.created,
-# .runtime, .dev, .docs and .gpu remember what was done: a second run installs nothing, and a change
-# of pyproject.toml or constraints.txt installs again.
+# .runtime, .dev, .docs, .viewers and .gpu remember what was done: a second run installs nothing, and
+# a change of pyproject.toml or constraints.txt installs again.
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
@@ -18,7 +18,8 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test test-s3 s3-server fuzz fuzz-kernels gpu lint bench docs verdicts format constraints clean
+.PHONY: help demo test test-s3 s3-server test-viewers viewer-tools fuzz fuzz-kernels gpu lint bench \
+    docs verdicts format constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +27,8 @@ help:
 	@echo 'make test         all tests, on the CPU'
 	@echo 'make test-s3      the tests on a real S3 server, with their figures (Debian: make s3-server)'
 	@echo 'make s3-server    install that server, Ceph, with apt-get (as root)'
+	@echo 'make test-viewers every viewer on every way of acquiring, looked at (Debian: make viewer-tools)'
+	@echo 'make viewer-tools install Chromium and a screen without a monitor, with apt-get (as root)'
 	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
 	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
@@ -49,6 +52,15 @@ test-s3: .venv/.dev
 
 s3-server:
 	apt-get update && apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd
+
+# Chromium draws the pages, Xvfb is the screen of napari's windows; skipped, with the reason, without.
+test-viewers: .venv/.viewers
+	SANSFILM_VIEWERS=all $(BIN)/python -m pytest tests/view/test_viewers_*.py tests/view/test_sliders.py
+
+viewer-tools:
+	apt-get update && apt-get install -y --no-install-recommends chromium xvfb xauth libegl1 \
+	    libgl1-mesa-dri libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+	    libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
 fuzz-kernels: .venv/.dev
 	SANSFILM_FULL_FUZZ=1 $(BIN)/python -m pytest --timeout 3600 --durations 5 \
@@ -123,6 +135,11 @@ clean:
 	@$(INSTALL) --group docs
 	@touch $@
 
+.venv/.viewers: .venv/.dev
+	@echo 'Installing napari and a Qt (a minute or two)'
+	@$(INSTALL_HERE)'[napari]' --group viewers
+	@touch $@
+
 .venv/.gpu: .venv/.dev
 	@echo 'Installing what a GPU needs (a minute or two)'
 	@$(INSTALL) --editable '.[gpu]' --build-constraint constraints.txt
@@ -136,7 +153,8 @@ constraints: .venv/.created
 	@mkdir -p build
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/resolved.json \
-	    --editable '.[gpu,nibabel,s3,sitk,sql]' --group test --group lint --group docs pip hatchling editables
+	    --editable '.[gpu,napari,neuroglancer,nibabel,notebook,s3,sitk,sql]' \
+	    --group test --group viewers --group lint --group docs pip hatchling editables
 	@grep '^#' constraints.txt >build/constraints.txt
 	@$(BIN)/python -c 'import json; \
 	    found = [item["metadata"] for item in json.load(open("build/resolved.json"))["install"]]; \

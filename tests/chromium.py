@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import numpy as np
+import pytest
 from PIL import Image
 
 COMMAND = next((path for name in ("chromium", "chromium-browser", "google-chrome")
@@ -26,6 +27,15 @@ _FLAGS = (
     "--hide-scrollbars", "--force-device-scale-factor=1",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )  # fmt: skip
+
+
+full = pytest.mark.skipif(not FULL, reason="looked at by make test-viewers")
+
+
+def ways(names):
+    """Return the names of what is looked at: all of them, or the first and the last."""
+    names = list(names)
+    return names if FULL else [names[0], names[-1]]
 
 
 class Chromium:

@@ -159,3 +159,13 @@ def outlines(picture, **grey):
         for part in _discs(picture, **grey)
         if (picture[tuple(part.T)].max(axis=-1) > 190).any()
     ]
+
+
+def body_grey(pictures):
+    """Return the grey of the body, the most frequent one of a disc, alike in all pictures."""
+    found = set()
+    for picture in pictures:
+        for part in _discs(picture)[:1]:
+            found.add(int(np.bincount(picture[tuple(part.T)].max(axis=-1)).argmax()))
+    (grey,) = found
+    return grey

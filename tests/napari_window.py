@@ -1,13 +1,12 @@
 """Opens series in windows of napari, where there is a screen, and keeps their pictures.
 
-    python napari_window.py FOLDER...      writes FOLDER/axial.png, coronal.png, sagittal.png
+python napari_window.py FOLDER...      writes FOLDER/axial.png, coronal.png, sagittal.png
 """
 
 import sys
 import time
 from pathlib import Path
 
-import napari
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 

@@ -75,7 +75,7 @@ def value(points, *, inverted=False):
 
 
 def series(folder, directions=AXIAL, *, spacing=(2.4, 1.6, 1.2), shear=0.0, backwards=False,
-           inverted=False, **more):  # fmt: skip
+           inverted=False, edit=None, **more):  # fmt: skip
     """Write the phantom as a series; `spacing` (z, y, x) in mm. Returns a synth.Synth.
 
     `backwards` numbers the instances from the last slice to the first.
@@ -96,8 +96,26 @@ def series(folder, directions=AXIAL, *, spacing=(2.4, 1.6, 1.2), shear=0.0, back
             dataset.InstanceNumber = slices - index
         if inverted:
             dataset.PhotometricInterpretation = "MONOCHROME1"
+        if edit:
+            edit(dataset, index)
 
     return synth.series(
         folder, slices=slices, rows=rows, columns=columns, spacing=spacing, origin=tuple(origin),
         orientation=(*row, *column), intercept=0, window=WINDOW, edit=draw, **more,
     )  # fmt: skip
+
+
+def beating(folder, **more):
+    """Write the phantom at the first of two times, and nothing at the second."""
+    uids = {"series_uid": "1.2.840.99.1", "study_uid": "1.2.840.99.2"}
+
+    def at(number):
+        def edit(dataset, index):
+            dataset.TriggerTime = (0.0, 40.0)[number]
+            if number:
+                dataset.PixelData = bytes(len(dataset.PixelData))
+
+        return edit
+
+    made = [series(folder, seed=n, edit=at(n), modality="MR", **uids, **more) for n in range(2)]
+    return made[0]

@@ -1,4 +1,4 @@
-"""Keeps the pictures that tests looked at, for people: in the folder that SANSFILM_PICTURES names."""
+"""Keeps the pictures that tests looked at, for people, in the folder SANSFILM_PICTURES."""
 
 import os
 from pathlib import Path
@@ -10,4 +10,6 @@ def keep(name, picture):
     folder = os.environ.get("SANSFILM_PICTURES")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(Path(folder) / f"{name.replace(', ', '-').replace(' ', '-')}.png")
+        Image.fromarray(picture).save(
+            Path(folder) / f"{name.replace(', ', '-').replace(' ', '-')}.png"
+        )

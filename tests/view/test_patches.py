@@ -310,11 +310,13 @@ def test_an_index_that_is_not_there(archive):
     assert repr(patches).endswith("6 patches of 8 x 8 x 8, level 0, 2 a volume>")
 
 
-def test_volumes_without_z_are_told_with_the_cure(tmp_path, unplaced):
+def test_volumes_without_a_place_are_told_with_the_cure(tmp_path, unplaced):
     synth.series(tmp_path / "in", slices=3, edit=unplaced, modality="OT")
     sansfilm.ingest(tmp_path / "in", tmp_path / "a")
     archive = sansfilm.open(tmp_path / "a")
-    with pytest.raises(OptionError, match=r"1 of 1 volumes have no z, y and x: .* select"):
+    with pytest.raises(
+        OptionError, match=r"1 of 1 volumes have no place in the patient: .* select"
+    ):
         archive.patches(8)
 
 

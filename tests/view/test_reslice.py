@@ -415,6 +415,35 @@ def test_projections_along_the_axes_are_those_of_numpy(tmp_path, kind):
     np.testing.assert_array_equal(one.array[0], parts[0])
 
 
+def test_a_projection_misses_nothing_between_its_own_voxels(tmp_path):
+    """Coarse pixels are made of all the fine ones in them: a small bright box is in one or two."""
+    box = (slice(5, 8), slice(9, 12), slice(29, 32))
+
+    def change(dataset, index):
+        pixels = np.full((dataset.Rows, dataset.Columns), 100, "<u2")
+        if box[0].start <= index < box[0].stop:
+            pixels[box[1:]] = 3000
+        dataset.PixelData = pixels.tobytes()
+
+    made = synth.series(tmp_path, slices=11, spacing=SPACING, edit=change)
+    (volume,) = read(tmp_path)
+    world = (made.affine_lps @ [6, 10, 30, 1])[:3]
+    for plane in ("axial", "coronal", "sagittal", (1, 2, 3)):
+        found = volume.mip(plane, spacing_mm=6.0)
+        values, there = data_of(found)
+        assert set(np.unique(values[there])) >= {-924, 1976}, plane
+        assert values[there].min() == -924  # what is beyond the volume is no value
+        for place in places_of(found)[values == 1976]:
+            off = np.abs((place - world) @ (found.affine_lps[:3, 1:3] / 6.0))
+            assert (off <= 3.0 + 4.0).all(), plane
+    # planes are as thin as they were, but their pixels are means of all that is in them
+    thin = volume.mpr("axial", spacing_mm=(2.5, 5.6, 5.4))
+    assert np.ptp(thin.array[0]) == 0
+    assert thin.array[6].astype(float).mean() == pytest.approx(
+        volume.array[6].astype(float).mean(), abs=3
+    )
+
+
 def test_a_projection_leaves_out_what_is_no_data(ramps):
     volume = ramps["sheared"]
     for kind in ("max", "min", "mean"):

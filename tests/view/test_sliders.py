@@ -1,4 +1,4 @@
-"""Sliders of the picture: each moves its own plane, to the side of the patient that it counts to."""
+"""Sliders of the picture: each moves its own plane, to the side that it counts to."""
 
 import base64
 import io
@@ -64,8 +64,8 @@ def test_a_slider_moves_its_plane_alone(tmp_path):
         assert (knob.min, knob.max) == (0, count_cuts(volume, 0, volume.affine_lps)[title] - 1)
         knob.value = knob.max // 4
         after = shown(box)
-        changed = [bool((before[:, n * third : (n + 1) * third]
-                         != after[:, n * third : (n + 1) * third]).any()) for n in range(3)]  # fmt: skip
+        parts = [slice(n * third, (n + 1) * third) for n in range(3)]
+        changed = [bool((before[:, part] != after[:, part]).any()) for part in parts]
         assert changed == [n == number for n in range(3)]
         before = after
 

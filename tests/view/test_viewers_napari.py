@@ -21,7 +21,6 @@ from PIL import Image
 
 import sansfilm
 from sansfilm.errors import MissingPackageError, OptionError
-from sansfilm.options import Options, Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # napari's own, of the packages it stands on
 

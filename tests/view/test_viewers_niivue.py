@@ -15,8 +15,7 @@ import nibabel
 import numpy as np
 import phantom
 import pytest
-import synth
-from chromium import COMMAND, Chromium
+from chromium import COMMAND, Chromium, full, ways
 from pictures import keep
 
 import sansfilm
@@ -127,18 +126,20 @@ def seen(made, **how):
     return box
 
 
-@pytest.mark.parametrize("name", phantom.ALL)
+@pytest.mark.parametrize("name", ways(phantom.ALL))
 def test_each_side_of_the_patient_is_at_its_letter(tmp_path, look, name):
     picture = look(seen(phantom.series(tmp_path, phantom.ALL[name])))
     keep(f"niivue {name}", picture)
     looking.check(picture)
 
 
+@full
 @pytest.mark.parametrize("name", ["axial", "oblique sagittal"])
 def test_the_order_of_the_files_does_not_matter(tmp_path, look, name):
     looking.check(look(seen(phantom.series(tmp_path, phantom.ALL[name], backwards=True))))
 
 
+@full
 def test_shear_is_drawn_as_it_is(tmp_path, look):
     """A ball stays a ball: a viewer that forgets the shear draws an egg that leans."""
     picture = look(seen(phantom.series(tmp_path, phantom.AXIAL, shear=phantom.SHEAR)))
@@ -148,13 +149,108 @@ def test_shear_is_drawn_as_it_is(tmp_path, look):
         assert rows / columns == pytest.approx(1, abs=0.06)
 
 
+@full
 def test_other_levels_lie_in_the_same_place(tmp_path, look):
     made = phantom.series(tmp_path, spacing=(1.2, 1.2, 1.2))
     options = Options(storage=Storage(smallest=32, slab=32, chunk=32))
     looking.check(look(seen(made, options=options, level=1)))
 
 
+@full
 def test_monochrome1_is_inverted(tmp_path, look):
     picture = look(seen(phantom.series(tmp_path, inverted=True)))
     keep("niivue monochrome1", picture)
     looking.check(picture)
+    assert grey_of(picture) == pytest.approx(phantom.BODY / phantom.SHELL * 255, abs=2)
+
+
+@full
+def test_curved_windows_are_drawn(tmp_path, look):
+    def sigmoid(dataset, index):
+        dataset.VOILUTFunction = "SIGMOID"
+
+    made = phantom.series(tmp_path, edit=sigmoid, slope=2.0)
+    (volume,) = sansfilm.read(made.folder)
+    middle = volume.window()[tuple(size // 2 for size in volume.array.shape)]
+    assert grey_of(look(seen(made))) == pytest.approx(middle, abs=2)
+
+
+def grey_of(picture):
+    """Return the grey of the body in the axial panel, at the lower left."""
+    rows, columns = picture.shape[:2]
+    return looking.body_grey([picture[rows // 2 :, : columns // 2]])
+
+
+# ------------------------------------------------------------------------------ without a browser
+
+
+def test_the_nifti_is_at_the_patients_place(tmp_path):
+    made = phantom.series(tmp_path, phantom.OBLIQUE["oblique axial"], shear=phantom.SHEAR)
+    (volume,) = sansfilm.read(made.folder)
+    image = nibabel.Nifti1Image.from_bytes(make_nifti(volume, 0, {}))
+    index = np.argwhere(np.asarray(image.dataobj) >= 0)[::97]
+    places = nibabel.affines.apply_affine(image.affine, index) * [-1, -1, 1]
+    found = np.asarray(image.dataobj)[tuple(index.T)]
+    agree = found == phantom.value(places)
+    assert agree.mean() > 0.999  # the file's matrix has single precision
+    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 0)
+    assert image.header.get_xyzt_units()[0] == "mm"
+
+
+def test_one_time_is_sent(tmp_path):
+    (volume,) = sansfilm.read(phantom.beating(tmp_path).folder)
+    sent = [nibabel.Nifti1Image.from_bytes(make_nifti(volume, 0, {"t": t})) for t in range(2)]
+    assert [image.ndim for image in sent] == [3, 3]
+    assert [int(np.asarray(image.dataobj).max()) for image in sent] == [phantom.SHELL, 0]
+    with pytest.raises(OptionError, match="t must be 0 to 1"):
+        make_nifti(volume, 0, {"t": 2})
+
+
+def test_large_levels_are_not_sent_unasked(volume_of, monkeypatch):
+    volume = volume_of(slices=8, options=Options(storage=Storage(smallest=10, slab=8, chunk=8)))
+    assert choose_level(volume) == 0
+    monkeypatch.setattr("sansfilm.view.niivue._BYTES", volume.levels[1].nbytes)
+    assert choose_level(volume) == 1
+    monkeypatch.setattr("sansfilm.view.niivue._BYTES", 1)
+    assert choose_level(volume) == len(volume.levels) - 1
+
+
+def test_what_is_said_and_sent(ipyniivue, volume_of):
+    volume = volume_of(slices=3)
+    niivue, text = volume.view().children
+    assert "not for clinical use" in text.value
+    assert "C 40 W 400 HU" in text.value
+    (sent,) = niivue.volumes
+    assert (sent.cal_min, sent.cal_max, sent.colormap) == (-160, 239, "gray")
+    assert "ZZPHI" not in text.value
+    assert b"ZZPHI" not in sent.data
+    assert volume.view("lung").children[0].volumes[0].cal_min == -1350
+
+
+def test_texts_are_escaped(ipyniivue, volume_of):
+    volume = volume_of(slices=2)
+    volume.attributes["modality"] = "<script>x</script>"
+    assert "<script>" not in volume.view().children[1].value
+
+
+def test_what_has_no_place_is_told(ipyniivue, volume_of, unplaced):
+    with pytest.raises(OptionError, match="no place in the patient"):
+        volume_of(slices=3, edit=unplaced, modality="OT", intercept=0).view()
+
+
+def test_colour_is_told(ipyniivue, volume_of):
+    def in_colour(dataset, index):
+        dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "RGB", 3
+        dataset.PlanarConfiguration = 0
+        dataset.PixelData = bytes(dataset.Rows * dataset.Columns * 3)
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    colour = {"bits_allocated": 8, "bits_stored": 8, "intercept": 0, "window": None}
+    with pytest.raises(OptionError, match="no place for colour"):
+        volume_of(slices=3, edit=in_colour, modality="OT", **colour).view()
+
+
+def test_without_ipyniivue_the_cure_is_told(volume_of, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipyniivue", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'sansfilm\[notebook\]'"):
+        volume_of(slices=2).view()

@@ -6,14 +6,14 @@ import looking
 import numpy as np
 import phantom
 import pytest
-from chromium import COMMAND, Chromium
+from chromium import COMMAND, Chromium, ways
 from pictures import keep
 from PIL import Image
 
 import sansfilm
 
 
-@pytest.mark.parametrize("name", phantom.ALL)
+@pytest.mark.parametrize("name", ways(phantom.ALL))
 def test_show_puts_each_side_at_its_letter(tmp_path, name):
     (volume,) = sansfilm.read(phantom.series(tmp_path, phantom.ALL[name]).folder)
     picture = np.asarray(Image.open(io.BytesIO(volume.show()._repr_png_())).convert("RGB"))
@@ -24,8 +24,8 @@ def test_show_puts_each_side_at_its_letter(tmp_path, name):
 @pytest.mark.skipif(COMMAND is None, reason="there is no Chromium to draw with")
 def test_cards_put_each_side_at_its_letter(tmp_path):
     cards = []
-    for name, directions in phantom.ALL.items():
-        made = phantom.series(tmp_path / name, directions)
+    for name in ways(phantom.ALL):
+        made = phantom.series(tmp_path / name, phantom.ALL[name])
         (volume,) = sansfilm.read(made.folder)
         cards.append((name, volume._repr_html_()))
     page = tmp_path / "card.html"

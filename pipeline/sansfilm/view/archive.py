@@ -125,7 +125,8 @@ class Archive:
         ``archive.select(modality="CT").patches(64, samples_per_volume=8)``. Of each patch only
         the chunks that it touches are read. An item is a dictionary: ``image`` is float32
         (channel, z, y, x) in modality values, times and colours being the channels; ``affine``
-        maps an index (z, y, x, 1) of the patch to LPS millimetres; ``start`` is its first voxel in
+        maps an index (z, y, x, 1) of the patch to LPS millimetres,
+        of uneven slices on the whole only; ``start`` is its first voxel in
         the level, ``valid`` how many of its voxels are the volume's: of one that is smaller than
         a patch the rest is padding, or the volume's lowest value. ``volume_id``, ``series_uid``,
         ``modality`` and ``level`` say what it is of.
@@ -150,7 +151,7 @@ class Archive:
         ------
         OptionError
             For a size that is none, a level that some volumes do not have, and volumes without
-            z, y and x.
+            a place in the patient: slides, say.
         """
         from sansfilm.view.patches import PatchDataset
 

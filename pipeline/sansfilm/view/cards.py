@@ -16,6 +16,7 @@ import numpy as np
 from sansfilm import markup
 from sansfilm.view.planes import View, hang
 from sansfilm.view.windows import choose_window, to_picture
+from sansfilm.view.words import describe_window
 
 if TYPE_CHECKING:
     from sansfilm.view.volume import Volume
@@ -69,8 +70,12 @@ def volume_card(volume: "Volume", sizes: Mapping[str, int]) -> str:
         f'<div style="display:flex;gap:8px;margin:6px 0">{"".join(pictures)}</div>',
         markup.table(("level", "shape", "chunk", "stored"), levels),
         markup.line(stored),
+        markup.line("metadata as committed; voxels have checksums, which each reading checks"),
         markup.line(f"series {volume.series_uid} · volume {volume.volume_id}", faint=True),
-        markup.line(f"pictures of level {last}, not for clinical use", faint=True),
+        markup.line(
+            f"pictures of level {last}, {describe_window(volume, None)}, not for clinical use",
+            faint=True,
+        ),
     )
 
 

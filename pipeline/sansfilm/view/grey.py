@@ -1,4 +1,4 @@
-"""What grey a modality value has on the screen, as two ends and a curve that any viewer can draw."""
+"""What grey a modality value has on the screen: two ends and a curve that any viewer can draw."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

@@ -11,8 +11,8 @@ from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.exits import placed
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places
-from sansfilm.view.show import describe
-from sansfilm.view.world import nearest_axes
+from sansfilm.view.words import describe
+from sansfilm.view.world import is_sheared, nearest_axes
 
 if TYPE_CHECKING:
     import napari
@@ -92,10 +92,11 @@ def place_axes(volume: "Volume", affine: np.ndarray) -> tuple[list[int], np.ndar
     linear = affine[2::-1, :3][:, turned]
     size = np.array(volume.array.shape)[space][turned]
     astray = np.abs(linear - np.diag(np.diag(linear))) * size
+    cure = "resample(), which sets it upright, or " if is_sheared(affine) else ""
     if (astray > np.abs(np.diag(linear))[:, None] / 2).any():
         raise OptionError(
             "napari cuts along the axes of the array alone, and these are not the patient's: "
-            "use view or neuroglancer, which draw it as it is"
+            f"use {cure}view or neuroglancer, which draw it as it is"
         )
     further = [n for n in range(len(volume.axes)) if n not in space]
     matrix = np.eye(len(volume.axes) + 1)
@@ -108,9 +109,7 @@ def _levels(volume: "Volume", order: list[int]) -> list[Any]:
     """Return modality values of all levels: Zarr arrays as they are, where that is possible."""
     if volume.attributes["rescale"]["applied"] and order == sorted(order):
         return list(volume.levels)
-    return [
-        volume.to_xarray(level).data.transpose(order) for level in range(len(volume.levels))
-    ]
+    return [volume.to_xarray(level).data.transpose(order) for level in range(len(volume.levels))]
 
 
 def _new_viewer(napari: Any) -> Any:

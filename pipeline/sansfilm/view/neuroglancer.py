@@ -11,7 +11,7 @@ from sansfilm.view.exits import placed
 from sansfilm.view.grey import Grey, choose_grey
 from sansfilm.view.planes import choose_places
 from sansfilm.view.serve import server
-from sansfilm.view.show import describe
+from sansfilm.view.words import describe
 
 if TYPE_CHECKING:
     import neuroglancer
@@ -45,7 +45,9 @@ def neuroglancer_view(
         ) from exc
     affine = placed(volume, 0, "Neuroglancer")
     if "c" in volume.axes:
-        raise OptionError("Neuroglancer is for grey values, and these images are in colour: use show")
+        raise OptionError(
+            "Neuroglancer is for grey values, and these images are in colour: use show"
+        )
     if volume.array.dtype.name not in _KINDS:
         raise OptionError(f"Neuroglancer has no place for {volume.array.dtype}: use show or view")
     places = choose_places(volume, at)
@@ -99,13 +101,10 @@ def make_space(
     matrix : array, shape (n, n + 1)
     position : list of float
     """
-    scale, translation = (
-        np.array(next(iter(part.values())), float)
-        for part in (
-            {key: value for key, value in transform.items() if key != "type"}
-            for transform in volume.ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-        )
-    )
+    dataset = volume.ome["multiscales"][0]["datasets"][0]
+    transforms = {part["type"]: part for part in dataset["coordinateTransformations"]}
+    scale = np.array(transforms["scale"]["scale"])
+    translation = np.array(transforms["translation"]["translation"])
     axes = volume.axes
     own = [axes.index(axis) for axis in "zyx"]
     further = [n for n, axis in enumerate(axes) if axis not in "zyx"]

@@ -1,6 +1,7 @@
 """A volume in NiiVue, in the notebook: the browser gets a NIfTI that is made in memory."""
 
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sansfilm.errors import MissingPackageError, OptionError
 from sansfilm.view.exits import placed, ras_affine
 from sansfilm.view.grey import choose_grey
 from sansfilm.view.planes import choose_places
-from sansfilm.view.show import describe
+from sansfilm.view.words import describe
 from sansfilm.view.world import is_sheared
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def view(
         niivue.on_canvas_attached(lambda: niivue.add_colormap(_CURVE, _colours(grey.greys)))
         niivue.on_image_loaded(lambda shown: shown.set_trait("colormap", _CURVE))
     caption = describe(volume, window, at)
-    told = f"{caption} · level {level} of {len(volume.levels)} · not for clinical use"
+    told = escape(f"{caption} · level {level} · not for clinical use")
     return VBox([niivue, HTML(f'<span style="opacity:0.65">{told}</span>')])
 
 

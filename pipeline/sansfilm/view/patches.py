@@ -132,11 +132,12 @@ def _sizes(name: str, given: int | Sequence[int], least: int) -> tuple[int, ...]
 
 
 def _check_rows(rows: Sequence[Mapping[str, Any]], level: int) -> None:
-    """Refuse volumes without z, and those that have not the level, by their names."""
-    flat = [row["volume_id"] for row in rows if list(row["axes"])[-3:] != ["z", "y", "x"]]
+    """Refuse volumes without a place, and those that have not the level, by their names."""
+    flat = [row["volume_id"] for row in rows if row["affine_lps"] is None]
     if flat:
         raise OptionError(
-            f"{len(flat)} of {len(rows)} volumes have no z, y and x: {shortened(flat, _TOLD)}; "
+            f"{len(flat)} of {len(rows)} volumes have no place in the patient: "
+            f"{shortened(flat, _TOLD)}; "
             "leave them out with select, by verdict or modality"
         )
     short = [row["volume_id"] for row in rows if not 0 <= level < row["levels"]]
@@ -177,7 +178,7 @@ def _item(
         whole[(slice(None), *map(slice, there))] = values
         values = whole
     affine = volume.affine(level)
-    assert affine is not None  # of axes z, y, x
+    assert affine is not None  # see _check_rows
     affine[:3, 3] += affine[:3, :3] @ start
     return {
         "image": torch.from_numpy(np.ascontiguousarray(values)),

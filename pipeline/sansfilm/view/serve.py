@@ -85,9 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._begin(status, origin, data if body else b"", total, more)
 
-    def _begin(
-        self, status: int, origin: str, data: bytes, total: int = 0, more: str = ""
-    ) -> None:
+    def _begin(self, status: int, origin: str, data: bytes, total: int = 0, more: str = "") -> None:
         self.send_response(status)
         if origin:
             self.send_header("Access-Control-Allow-Origin", origin)
@@ -114,7 +112,9 @@ def _part(volume: "Volume", name: str, wanted: str | None) -> tuple[int, bytes, 
         If it is not served, or not there.
     """
     if name == "zarr.json":  # what OME-Zarr says, without what we know besides
-        about = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": volume.ome}}
+        scales = [{**scale, "name": "volume"} for scale in volume.ome["multiscales"]]  # no UID
+        ome = {**volume.ome, "multiscales": scales}
+        about = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
         data = json.dumps(about).encode()
         return 200, data, len(data), ""
     size = volume.level_sizes.get(name)

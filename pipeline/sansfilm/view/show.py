@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sansfilm.view.planes import choose_places, hang, place_title
-from sansfilm.view.windows import Table, choose_window, to_picture
+from sansfilm.view.planes import hang
+from sansfilm.view.windows import choose_window, to_picture
+from sansfilm.view.words import describe
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -91,33 +92,3 @@ def draw(
     words = describe(volume, window, at, upright=True)
     figure.suptitle(f"{words}   not for clinical use", color="0.7", fontsize=9)
     return figure
-
-
-def describe(
-    volume: "Volume", window: Any, at: Mapping[str, int], *, upright: bool = False
-) -> str:
-    """Return what is shown, of what geometry, in which window; `upright` if shear is not drawn."""
-    chosen = choose_window(volume, window)
-    verdict, numbers = volume.verdict.code, volume.verdict.numbers
-    missing = volume.attributes["missing"]
-    if missing:
-        verdict += f", {len(missing)} missing"
-    leans = verdict.startswith("sheared") or (
-        numbers.get("in_plane_drift_mm", 0.0) > numbers.get("tolerances", {}).get("in_plane_mm", 0)
-    )
-    if leans:
-        verdict += f", leans by {numbers['shear_deg']:.1f}°" + (", drawn upright" if upright else "")
-    words = [volume.modality, verdict]
-    places = choose_places(volume, at)
-    if volume.affine_lps is None:  # the last of them has a picture for each place
-        places.popitem()
-    words += [place_title(volume, axis, place) for axis, place in places.items()]
-    if "c" in volume.axes:
-        words.append("colour")
-    elif chosen is None:
-        words.append("own range")
-    elif isinstance(chosen, Table):
-        words.append(chosen.name)
-    else:
-        words.append(f"C {chosen[0]:g} W {chosen[1]:g} {volume.unit}".rstrip())
-    return "  ".join(words)

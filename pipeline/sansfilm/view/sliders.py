@@ -23,13 +23,9 @@ def make_sliders(
     places = choose_places(volume, at)
     affine = volume.affine(level)
     cuts = {} if affine is None else count_cuts(volume, level, affine)
-    knobs = {
-        title: _slider(title, count, count // 2) for title, count in cuts.items() if count > 1
-    }
+    knobs = {title: _slider(title, count, count // 2) for title, count in cuts.items() if count > 1}
     further = {
-        axis: _slider(axis, sizes[axis], place)
-        for axis, place in places.items()
-        if sizes[axis] > 1
+        axis: _slider(axis, sizes[axis], place) for axis, place in places.items() if sizes[axis] > 1
     }
     image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
 

@@ -162,7 +162,8 @@ class Volume(StoredVolume):
         at : (x, y, z), optional
             A point in LPS millimetres: only the plane through it.
         method, level, device : optional
-            As in `resample`.
+            As in `resample`. Planes are thin, however far apart they are: for thick ones see
+            `mip`.
 
         Raises
         ------
@@ -186,8 +187,9 @@ class Volume(StoredVolume):
     ) -> "Volume":
         """Return a projection, or one for each slab: a new Volume, in memory, z across the slabs.
 
-        The values along a line are taken as far apart as voxels are along their own axis, where
-        the line is parallel to one, else as far as they are apart where they are closest.
+        Of all values in the box that a voxel of the result is. These are taken as far apart as
+        voxels are along their own axis, where a line is parallel to one, else as far as they are
+        apart where they are closest.
 
         Parameters
         ----------
@@ -202,8 +204,7 @@ class Volume(StoredVolume):
         at : (x, y, z), optional
             A point in LPS millimetres: only the slab around it.
         level : int, optional
-            As in `resample`: from the distances that are asked for. Of a higher level it is the
-            largest mean, not the largest value.
+            Level 0 unless it is given: every voxel counts. Of another it is the largest mean.
         device : {"cpu", "gpu"}, optional
             Where it is computed.
 
