@@ -1,6 +1,5 @@
 # Everything from a fresh clone; `make` alone lists what there is.
 #
-# All of it lives in .venv, in the versions of constraints.txt. The empty files .venv/.created,
 # All of it lives in .venv, in the versions of constraints.txt. Empty files in it (.created, .runtime,
 # .dev, ...) remember what was done: a second run installs nothing, and a change of pyproject.toml or
 # constraints.txt installs again.

@@ -36,7 +36,9 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
-nb_ipywidgets_js: dict[str, Any] = {}  # no notebook has widgets, and these would be fetched
+# Widgets need scripts from elsewhere and a kernel: the site has the pictures that come with them.
+nb_ipywidgets_js: dict[str, Any] = {}
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 
 HERE = Path(__file__).resolve().parent
 _FOREIGN = re.compile(rb"<(?:script|link|img|iframe)[^>]*? (?:src|href)=.(?:https?:)?//[^>]*>")

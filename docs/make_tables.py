@@ -81,15 +81,20 @@ def codes_page() -> str:
 def commands_page() -> str:
     """Return the reference of the command line, from its parser."""
     parser = main.build_parser()
-    (commands,) = (
-        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-    )
     parts = [_COMMANDS.format(options=table(("option", "meaning"), _rows(parser)))]
-    for name, command in commands.choices.items():
+    for name, command in commands_of(parser).items():
         usage = _usage(f"{parser.prog} {name}", command)
         arguments = table(("argument", "meaning"), _rows(command))
         parts.append(f"## {name}\n\n{command.description}\n\n    {usage}\n\n{arguments}")
     return "\n".join(parts)
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    (commands,) = (
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(commands.choices)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

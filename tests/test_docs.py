@@ -67,3 +67,44 @@ def test_links_lead_somewhere(path):
                 re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings
             }
             assert anchor in slugs, link
+
+
+NOUNS = {
+    "sansfilm": sansfilm,
+    "sansfilm_kernels": sansfilm_kernels,
+    "kernels": sansfilm_kernels,
+    "archive": sansfilm.Archive,
+    "vol": sansfilm.Volume,
+}
+
+
+def code_of(path):
+    """Return the Python of a page: its blocks, and what stands in a sentence as a call."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return "\n".join([*blocks, *re.findall(r"`([^`\n]+\([^`\n]*\))`", rest)])
+
+
+@pytest.mark.parametrize("path", [*FRONT, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_uses_names_that_there_are(path):
+    own = {"attributes"}  # made when a volume is opened
+    for noun, name in re.findall(rf"(?<![\w.])({'|'.join(NOUNS)})\.(\w+)", code_of(path)):
+        assert name in own or hasattr(NOUNS[noun], name), f"{noun}.{name}"
+
+
+@pytest.mark.parametrize("path", [*FRONT, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_are_those_that_there_are(path, maker):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    commands = maker.commands_of(main.build_parser())
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in lines:
+        for call in re.findall(r"(?:^    |`|/bin/)sansfilm ([a-z][^`|#]*)", line):
+            name, *words = call.split()
+            assert name in commands, line
+            known = {
+                option for action in commands[name]._actions for option in action.option_strings
+            }
+            assert {word for word in words if word.startswith("-")} <= known, line
+        for target in re.findall(r"(?:^    |`)make ([a-z0-9-]+)", line):
+            assert target in targets, line
