@@ -106,7 +106,7 @@ def _left_behind(group: int) -> Iterator[resource.struct_rusage]:
     limit = time.monotonic() + 2
     while True:
         try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
+            pid, _, usage = os.wait4(-group, os.WNOHANG)  # of its process group, no others
         except ChildProcessError:
             return
         if pid:
