@@ -10,6 +10,8 @@ from benchmarks.inputs import Shape
 TEXT = Path(__file__).with_name("report.md")
 NAMES = {"raw": "uncompressed", "j2k": "JPEG 2000", "jpegls": "JPEG-LS", "htj2k": "HTJ2K",
          "rle": "RLE", "as it is": "as it is"}  # fmt: skip
+STORAGE = TEXT.parent / "results" / "storage.md"
+"""What a benchmark on object storage has to say, as Markdown."""
 GOALS = {
     Shape(1, 140).name: {"raw": 2.0, "j2k": 1.35, "jpegls": 2.0, "htj2k": 2.0},
     Shape(20, 140).name: {"raw": 1.5, "j2k": 1.15, "jpegls": 1.35, "htj2k": 1.5},
@@ -34,6 +36,7 @@ def write(results: Mapping[str, Any], page: Path, images: Path) -> None:
         "planning": _planning(results.get("planning", ())),
         "reading": _reading(results.get("reading", ())),
         "costs": _costs(results),
+        "storage": STORAGE.read_text().strip() if STORAGE.exists() else "Not measured.",
     }  # fmt: skip
     text = TEXT.read_text()
     for name, part in parts.items():
