@@ -35,8 +35,8 @@ class Heat:
 def heats(size: str) -> list[Heat]:
     """Return what is compared: "small" takes a minute, "usual" a quarter of an hour, "full" hours.
 
-    In all of them one series of 140 slices comes first. In the usual ones, twenty series are for
-    the leaders, five hundred small ones for sansfilm and the floor.
+    One series of 140 slices comes first. Of the usual ones, twenty series are for the leaders, five
+    hundred small ones for sansfilm and the floor.
     """
     everybody = [contender.name for contender in FIELD]
     few = ["sansfilm", "sansfilm-1", "floor"]

@@ -106,7 +106,7 @@ def _left_behind(group: int) -> Iterator[resource.struct_rusage]:
     limit = time.monotonic() + 2
     while True:
         try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
+            pid, _, usage = os.wait4(-group, os.WNOHANG)  # of its process group, no others
         except ChildProcessError:
             return
         if pid:
@@ -150,8 +150,8 @@ def _watched(pid: int) -> Iterator[list[float]]:
 def _tree(pid: int) -> Iterator[int]:
     yield pid
     try:
-        for task in os.scandir(f"/proc/{pid}/task"):
-            for child in Path(task.path, "children").read_text().split():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
                 yield from _tree(int(child))
     except OSError:
         return

@@ -91,7 +91,7 @@ def _interpret(
     series = known.series = values.uid("SeriesInstanceUID")
     sop_class = values.uid("SOPClassUID", required=False)
     count = known.frames = _number_of_frames(values, budgets)
-    if syntax not in NATIVE | ENCAPSULATED:
+    if syntax not in NATIVE and syntax not in ENCAPSULATED:
         message = f"transfer syntax {syntax if is_uid(syntax) else 'that is no UID'}"
         raise BadInstanceError(ProblemCode.UNSUPPORTED_SYNTAX, message)
     _refuse_unsupported(values, sop_class)

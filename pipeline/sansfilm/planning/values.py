@@ -9,7 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.planning.charset import decode_text
@@ -81,16 +81,33 @@ TAGS: Mapping[str, int] = {
 }
 _LONGEST = 2**16
 """Bytes of the longest value that is read."""
+_OFTEN = 128
+"""Bytes of the longest value that is kept, since the next file may have it too."""
 _DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d{1,10}", re.ASCII)
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _CODE = re.compile(r"[A-Za-z0-9 _]{1,16}")
 _WORDS = frozenset({b"", b"US", b"SS", b"UN", b"OW"})
 
 
 def is_uid(text: str) -> bool:
     """Tell whether a text is a UID that is safe as a key (PS3.5 section 9.1)."""
-    parts = text.split(".")
-    return 0 < len(text) <= 64 and all(part.isascii() and part.isdigit() for part in parts)
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def _tokens(raw: bytes) -> list[str]:
+    whole = raw.decode("latin-1").strip(" \0")
+    return [part.strip(" ") for part in whole.split("\\")] if whole else []
+
+
+@lru_cache(maxsize=1024)
+def _decimals(raw: bytes) -> tuple[float, ...] | None:
+    """Return decimal strings as floats; most values are the same in all slices of a series."""
+    parts = _tokens(raw)
+    if not parts or not all(map(_DECIMAL.fullmatch, parts)):
+        return None
+    numbers = tuple(float(part) for part in parts)
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 class Values:
@@ -126,8 +143,7 @@ class Values:
 
     def tokens(self, keyword: str) -> list[str]:
         """Return a multi-valued value as it stands."""
-        whole = self.token(keyword)
-        return [part.strip(" ") for part in whole.split("\\")] if whole else []
+        return _tokens(self.raw(keyword) or b"")
 
     def code(self, keyword: str) -> str:
         """Return the first of a value's code strings (VR CS), "" if there is none or it is not one.
@@ -148,11 +164,11 @@ class Values:
 
     def floats(self, keyword: str) -> list[float] | None:
         """Return decimal strings as floats; None if absent, empty or not finite numbers."""
-        parts = self.tokens(keyword)
-        if not parts or not all(map(_DECIMAL.fullmatch, parts)):
+        raw = self.raw(keyword)
+        if not raw:
             return None
-        numbers = [float(part) for part in parts]
-        return numbers if all(map(math.isfinite, numbers)) else None
+        found = _decimals(raw) if len(raw) <= _OFTEN else _decimals.__wrapped__(raw)
+        return None if found is None else list(found)
 
     def number(self, keyword: str) -> float | None:
         """Return the first decimal string, None if there is none."""
