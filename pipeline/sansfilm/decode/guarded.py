@@ -61,7 +61,9 @@ def decode_frames(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]
         if name not in OURS and name not in names():
             backend(name)  # raises; one that exists is loaded in guards only
     guarded = _guards_work()
-    for plain, run in groupby(frames, lambda frame: _is_plain(frame[1], how)):
+    # only our own reading of uncompressed words can get to see these
+    plain_ones = _PLAIN if set(how.prefer) <= OURS.keys() else ()
+    for plain, run in groupby(frames, lambda frame: frame[1].transfer_syntax in plain_ones):
         decode = _guarded if guarded and not plain else _here
         yield from decode(list(run), how)
 
@@ -90,11 +92,6 @@ def expect(specs: Iterable[FrameSpec], threads: int) -> None:
     size = sum(stored_bytes(spec) for spec in specs if spec.transfer_syntax not in _PLAIN)
     if size and threads and _guards_work():
         GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
-
-
-def _is_plain(spec: FrameSpec, how: Decoding) -> bool:
-    """Tell whether only our own reading of uncompressed words can get to see a frame."""
-    return spec.transfer_syntax in _PLAIN and set(how.prefer) <= OURS.keys()
 
 
 def _here(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
