@@ -32,7 +32,7 @@ IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
 """A guard with larger areas is not kept: the memory would not come back."""
-PART_BYTES = 2**21
+PART_BYTES = 2**22
 """Values that are decoded in one go: enough frames that asking costs little."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
