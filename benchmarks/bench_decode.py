@@ -31,8 +31,8 @@ CASES = [
     if registry.knows(registry.backend(name), uid) and uid != synth.JPEG_BASELINE
 ]
 CODECS = {
-    synth.J2K: "jpeg2k", synth.JPEG_LS: "jpegls", synth.JPEG_LOSSLESS: "jpeg8",
-    synth.HTJ2K: "htj2k",
+    synth.HTJ2K: "htj2k", synth.JPEG_LOSSLESS: "jpeg8", synth.JPEG_LS: "jpegls",
+    synth.J2K: "jpeg2k",
 }  # fmt: skip
 BATCH = 8  # what a slab sends at once: 4 MiB
 
@@ -123,7 +123,7 @@ def main(rounds: int = 9) -> None:
         ]
         print(f"{syntaxes.NAMES[uid][:32]:32} {np.median(bare[:, 1]):6.2f} "
               f"{np.median(guarded[:, 1]):6.2f} {more[0]:8.1%} {more[1]:8.1%} "
-              f"{speeds[0]:10.2f} {speeds[1]:8.2f}")  # fmt: skip
+              f"{speeds[0]:10.2f} {speeds[1]:8.2f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -31,49 +31,52 @@ class Area:
         self.fd = _anonymous_file() if fd is None else fd
         self.size = 0
         self._memory: mmap.mmap | None = None
+        self._bytes = memoryview(b"")
+        self._numbers = self._bytes
 
     def grow(self, size: int) -> None:
         """Make it at least so large; what was lent before stays where it is."""
         if size > self.size:
             self.size = -(-size // _STEP) * _STEP
             os.ftruncate(self.fd, self.size)
-            self._memory = mmap.mmap(self.fd, self.size)
+            self._map()
 
     def follow(self, size: int) -> None:
         """Map it as large as the other process says that it is now."""
         if size != self.size:
-            self._memory, self.size = mmap.mmap(self.fd, size), size
+            self.size = size
+            self._map()
+
+    def _map(self) -> None:
+        self._memory = mmap.mmap(self.fd, self.size)
+        self._bytes = memoryview(self._memory)
+        self._numbers = self._bytes[:LINE].cast("I")
 
     @property
     def begun(self) -> int:
         """How many frames of a request have been begun, as the other process notes it here."""
-        return self._number(0)
+        return self._numbers[0]
 
     @begun.setter
     def begun(self, frames: int) -> None:
-        self.write(0, frames.to_bytes(4, "little"))
+        self._numbers[0] = frames
 
     @property
     def trial(self) -> int:
         """Which decoder is decoding its golden image: from 1 in the order of trial, or 0."""
-        return self._number(4)
+        return self._numbers[1]
 
     @trial.setter
     def trial(self, decoder: int) -> None:
-        self.write(4, decoder.to_bytes(4, "little"))
-
-    def _number(self, start: int) -> int:
-        return int.from_bytes(self.read(start, 4), "little")
+        self._numbers[1] = decoder
 
     def write(self, start: int, data: bytes | memoryview) -> None:
         """Put bytes there."""
-        assert self._memory is not None
-        self._memory[start : start + len(data)] = data
+        self._bytes[start : start + len(data)] = data
 
     def read(self, start: int, length: int) -> memoryview:
         """Return bytes as they lie there."""
-        assert self._memory is not None
-        return memoryview(self._memory)[start : start + length].toreadonly()
+        return self._bytes[start : start + length].toreadonly()
 
     def frame(self, start: int, spec: FrameSpec) -> np.ndarray:
         """View a place as the stored values of a frame."""
@@ -119,8 +122,8 @@ def _places(sizes: Iterable[int], start: int) -> tuple[list[int], int]:
 
 def stored_bytes(spec: FrameSpec) -> int:
     """Return the bytes of a frame's stored values."""
-    samples = spec.rows * spec.columns * spec.samples_per_pixel
-    return samples * np.dtype(spec.container).itemsize
+    width = max(spec.bits_allocated, 8) // 8
+    return spec.rows * spec.columns * spec.samples_per_pixel * width
 
 
 def _anonymous_file() -> int:

@@ -108,5 +108,7 @@ class Health:
 
     def take_notes(self) -> tuple[str, ...]:
         """Return what has not been reported yet."""
+        if not self._notes:
+            return ()
         notes, self._notes = tuple(self._notes), []
         return notes

@@ -173,4 +173,7 @@ def _as_codec(out: np.ndarray | None, found: Codestream | None) -> np.ndarray | 
     if out is None or found is None:
         return None
     width = 1 if found.precision <= 8 else 2 if found.precision <= 16 else 4
-    return out.view(f"{'i' if found.signed else 'u'}{width}") if width == out.itemsize else None
+    if width != out.itemsize:
+        return None
+    kind = "i" if found.signed else "u"
+    return out if out.dtype.kind == kind else out.view(f"{kind}{width}")

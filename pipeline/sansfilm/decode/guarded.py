@@ -32,7 +32,7 @@ IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
 """A guard with larger areas is not kept: the memory would not come back."""
-PART_BYTES = 2**21
+PART_BYTES = 2**22
 """Values that are decoded in one go: enough frames that asking costs little."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
@@ -65,7 +65,9 @@ def decode_frames(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]
 
 def _on_cpu(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
     guarded = _guards_work()
-    for plain, run in groupby(frames, lambda frame: _is_plain(frame[1], how)):
+    # only our own reading of uncompressed words can get to see these
+    plain_ones = _PLAIN if set(how.prefer) <= OURS.keys() else ()
+    for plain, run in groupby(frames, lambda frame: frame[1].transfer_syntax in plain_ones):
         decode = _guarded if guarded and not plain else _here
         yield from decode(list(run), how)
 
@@ -94,11 +96,6 @@ def expect(specs: Iterable[FrameSpec], threads: int) -> None:
     size = sum(stored_bytes(spec) for spec in specs if spec.transfer_syntax not in _PLAIN)
     if size and threads and _guards_work():
         GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
-
-
-def _is_plain(spec: FrameSpec, how: Decoding) -> bool:
-    """Tell whether only our own reading of uncompressed words can get to see a frame."""
-    return spec.transfer_syntax in _PLAIN and set(how.prefer) <= OURS.keys()
 
 
 def _here(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:

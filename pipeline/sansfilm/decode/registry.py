@@ -94,7 +94,7 @@ def readers(transfer_syntax: str, prefer: tuple[str, ...]) -> tuple[FrameDecoder
 
 def candidates(
     spec: FrameSpec, found: Codestream | None, prefer: Sequence[str]
-) -> tuple[FrameDecoder, ...]:
+) -> Sequence[FrameDecoder]:
     """Return the decoders that read a frame, in the order of preference; at least one.
 
     Raises
@@ -105,7 +105,7 @@ def candidates(
     syntax, prefer = spec.transfer_syntax, tuple(prefer)
     sample = found.precision if found else spec.bits_allocated
     kind = (syntax, sample, spec.samples_per_pixel, found is not None and found.signed)
-    able = tuple(one for one in readers(syntax, prefer) if not _why_not(one.name, *kind))
+    able = [one for one in readers(syntax, prefer) if not _why_not(one.name, *kind)]
     if able:
         return able
     if syntax not in syntaxes.NAMES:

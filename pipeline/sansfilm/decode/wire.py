@@ -90,13 +90,18 @@ def _answer(done: Decoded) -> Any:
 def _unanswer(answer: Any) -> Decoded:
     match answer:
         case str():
-            return Decoded(decoder=answer)
+            return _good(answer)
         case [str() as decoder, [*notes], *error] if _are_texts(notes) and _are_texts(error):
             if not error:
                 return Decoded(decoder=decoder, notes=tuple(notes))
             code, message = error
             return Decoded(error=BadInstanceError(ProblemCode(code), message), notes=tuple(notes))
     raise ValueError("no answer")
+
+
+@lru_cache(maxsize=16)
+def _good(decoder: str) -> Decoded:
+    return Decoded(decoder=decoder)
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
