@@ -3,6 +3,8 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +20,9 @@ from distributed import (
     WorkerPlugin,
     as_completed,
 )
+from distributed.client import ClosedClientError
 from distributed.comm.addressing import get_address_host_port
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
@@ -33,6 +37,9 @@ STARTS = 5
 """How often each worker of a cluster of our own may die before one is there."""
 START_S = 60
 """Seconds in which one has to be there."""
+SHAPING = ("sansfilm", "imagecodecs", "numpy")
+"""Packages whose versions shape the bytes of volumes."""
+_GONE = "the Dask scheduler is gone", "run the same command again"
 LOOK_S = 1
 """Seconds between two looks whether all workers of a cluster of our own are there."""
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
@@ -118,7 +125,7 @@ class DaskRunner:
         suspects: list[Any] = []
 
         def submit(task: Any) -> Future[Outcome]:
-            future = self._client.submit(attempt, function, task, pure=False)
+            future = self._client.submit(attempt_alike, versions(), function, task, pure=False)
             doing[future] = task
             return future
 
@@ -138,6 +145,8 @@ class DaskRunner:
             for task in suspects:
                 future = submit(task)
                 yield _outcome(doing, future)
+        except (CommClosedError, ClosedClientError) as exc:
+            raise TargetError(*_GONE) from exc
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(doing), force=True)
@@ -157,6 +166,26 @@ class DaskRunner:
             part.close()
 
 
+def attempt_alike(wanted: tuple[str, ...], function: Callable[[Any], Any], task: Any) -> Outcome:
+    """Call a task where the same versions are installed; others may write other bytes.
+
+    Raises
+    ------
+    OptionError
+        If they are not the same.
+    """
+    if (here := versions()) != wanted:
+        message = f"a worker has {', '.join(here)}, this process {', '.join(wanted)}"
+        raise OptionError(f"{message}: install the same versions on all nodes")
+    return attempt(function, task)
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Return the versions of what the bytes of volumes depend on."""
+    return tuple(f"{name} {version(name)}" for name in SHAPING)
+
+
 def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outcome:
     """Wait for a future and return what came of its task.
 
@@ -169,7 +198,7 @@ def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outc
     if isinstance(error, SansfilmError):
         raise error
     if future.cancelled():
-        raise TargetError("the Dask scheduler is gone", "run the same command again")
+        raise TargetError(*_GONE)
     if error is None:
         try:
             return future.result()
