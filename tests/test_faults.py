@@ -10,7 +10,10 @@ import pytest
 import synth
 
 import sansfilm
+from sansfilm import convert
 from sansfilm.run import dask as dask_module
+from sansfilm.run.contract import Outcome, attempt
+from sansfilm.run.local import SerialRunner
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +46,23 @@ def test_workers_of_half_a_gigabyte_are_enough(made, quiet, tmp_path, tree, monk
     report = sansfilm.ingest(made.folder, tmp_path / "a", workers=2)
     assert report.problems == []
     assert tree(tmp_path / "a") == tree(quiet)
+
+
+def test_a_file_that_kills_who_reads_its_header_costs_itself_only(made, tmp_path, monkeypatch):
+    """Its neighbours in the batch are read again, or volumes would be published without them."""
+
+    class Deadly(SerialRunner):
+        def run(self, function, tasks):
+            for task in tasks:
+                dies = isinstance(task, tuple) and any(file.uri == bad for file in task)
+                lost = Outcome(task, error=RuntimeError("its worker died"))
+                yield lost if dies else attempt(function, task)
+
+    bad = str(made.paths[33])
+    monkeypatch.setattr(convert, "choose_runner", lambda *_, **__: Deadly())
+    report = sansfilm.ingest(made.folder, tmp_path / "a")
+    (problem,) = report.problems
+    assert (problem.uri, problem.code, problem.stage) == (bad, "WORKER_LOST", "headers")
+    (row,) = report.volumes
+    assert report.frames["stored"] == 69
+    assert row["verdict"] == "gapped"

@@ -100,8 +100,9 @@ def ingest(
     ------
     SourceNotFoundError, OptionError, DeviceError
         A wrong call.
-    TargetError
-        The archive cannot be written; what was committed stays, the same call goes on.
+    TargetError, SourceLostError
+        The archive cannot be written, or the storage of the sources is away; what was committed
+        stays, the same call goes on.
     """
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     ledger = Ledger(target.url, progress or Progress(), dry_run=dry_run)
