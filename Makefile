@@ -18,14 +18,15 @@ NO_PYTHON := No Python 3.12 or newer with its venv module was found: install Pyt
 (with pyenv, or on Debian 13 or newer with: apt-get install python3-venv) \
 or name one with: make PYTHON=/path/to/python
 
-.PHONY: help demo test test-s3 s3-server test-viewers viewer-tools fuzz fuzz-kernels gpu lint bench
-.PHONY: bench-steps docs verdicts format constraints clean
+.PHONY: help demo test test-s3 test-chaos s3-server test-viewers viewer-tools fuzz fuzz-kernels gpu
+.PHONY: lint bench bench-steps docs verdicts format constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
 	@echo 'make test-s3      the tests on a real S3 server, with their figures (Debian: make s3-server)'
+	@echo 'make test-chaos   hundreds of kills, 1,000 faults of storage, a node cut off (half an hour)'
 	@echo 'make s3-server    install that server, Ceph, with apt-get (as root)'
 	@echo 'make test-viewers every viewer on every way of acquiring, looked at (Debian: make viewer-tools)'
 	@echo 'make viewer-tools install Chromium and a screen without a monitor, with apt-get (as root)'
@@ -50,6 +51,12 @@ test: .venv/.dev
 # The server is started and stopped by the tests; they are skipped, with the reason, without it.
 test-s3: .venv/.dev
 	SANSFILM_DAMAGES=1000 SANSFILM_OUTAGE_S=6 $(BIN)/python -m pytest tests/s3 tests/test_upkeep.py
+
+# As root also with nodes in networks of their own. -k chooses a part: make test-chaos CHAOS='-k kills'
+test-chaos: .venv/.dev
+	SANSFILM_WORKER_KILLS=200 SANSFILM_DRIVER_KILLS=50 SANSFILM_FAULTS=1000 SANSFILM_OUTAGE_S=6 \
+	    SANSFILM_TWO_NODES=1 $(BIN)/python -m pytest tests/chaos $(CHAOS) \
+	    --timeout 1800 -o faulthandler_timeout=1700
 
 s3-server:
 	apt-get update && apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd

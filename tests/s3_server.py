@@ -75,14 +75,14 @@ class Server:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("mon", "osd", "run", "log", "rgw"):
             (folder / name).mkdir()
-        gateway = _free_port()
+        gateway = free_port()
         self.endpoint = f"http://127.0.0.1:{gateway}"
         self.environment = {
             "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }  # fmt: skip
-        fsid, mon = str(uuid.uuid4()), _free_port()
+        fsid, mon = str(uuid.uuid4()), free_port()
         config = _CONFIG.format(fsid=fsid, mon=mon, gateway=gateway, folder=folder)
         (folder / "ceph.conf").write_text(config)
         address = f"[v2:127.0.0.1:{mon}]"
@@ -174,7 +174,8 @@ class Server:
         raise RuntimeError("the gateway does not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -71,8 +71,9 @@ def ingest(
     ------
     SourceNotFoundError, OptionError, DeviceError
         A wrong call.
-    TargetError
-        The archive cannot be written; what was committed stays, the same call goes on.
+    TargetError, SourceLostError
+        The archive cannot be written, or the storage of the sources is away; what was committed
+        stays, the same call goes on.
     """
     target = open_target(str(archive), storage_options, checks_first=allow_unsafe_commit)
     named = {"client": client, "workers": workers, "scheduler": scheduler, "tls": tls}

@@ -15,8 +15,8 @@ from proxy import Proxy
 
 import sansfilm
 
-WORKER_KILLS = number("WORKER_KILLS", 2)
-DRIVER_KILLS = number("DRIVER_KILLS", 2)
+WORKER_KILLS = number("WORKER_KILLS", 1)
+DRIVER_KILLS = number("DRIVER_KILLS", 1)
 LONG = WORKER_KILLS > 10
 
 

@@ -13,7 +13,7 @@ from distributed import Client, Future, LocalCluster
 from distributed.client import _get_global_client
 from distributed.scheduler import KilledWorker
 
-from sansfilm.errors import DeviceError, SansfilmError, TargetError
+from sansfilm.errors import DeviceError, OptionError, SansfilmError, TargetError
 from sansfilm.run import dask as dask_module
 from sansfilm.run.contract import OnGpu
 from sansfilm.run.dask import DaskRunner
@@ -156,6 +156,14 @@ def test_a_result_that_is_lost_with_its_worker_after_the_task_had_ended(monkeypa
     assert len(asked) == 1
 
 
+def test_workers_of_other_versions_are_refused(monkeypatch):
+    told = itertools.chain([("sansfilm 1",)], itertools.repeat(("sansfilm 2",)))
+    with in_process() as cluster, Client(cluster) as client:
+        monkeypatch.setattr(dask_module, "versions", lambda: next(told))
+        with pytest.raises(OptionError, match="a worker has sansfilm 2, this process sansfilm 1"):
+            list(DaskRunner(client).run(abs, [-1]))
+
+
 def test_workers_that_die_while_they_start_are_started_again():
     """Dask gives such a worker up; without any a run would wait forever."""
     with DaskRunner.local(2) as runner:
@@ -187,7 +195,7 @@ def test_keys_of_tasks_tell_nothing_of_the_patient():
         keys = [str(key) for key in cluster.scheduler.tasks]
         list(outcomes)
     assert keys
-    assert all(key.startswith("attempt-") and "ZZPHI" not in key for key in keys)
+    assert all(key.startswith("attempt_alike-") and "ZZPHI" not in key for key in keys)
 
 
 def slowly_on_a_gpu(_):

@@ -3,6 +3,8 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +20,9 @@ from distributed import (
     WorkerPlugin,
     as_completed,
 )
+from distributed.client import ClosedClientError
 from distributed.comm.addressing import get_address_host_port
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
@@ -35,6 +39,9 @@ STARTS = 5
 """How often each worker of a cluster of our own may die before one is there."""
 START_S = 60
 """Seconds in which one has to be there."""
+SHAPING = ("sansfilm", "imagecodecs", "numpy")
+"""Packages whose versions shape the bytes of volumes."""
+_GONE = "the Dask scheduler is gone", "run the same command again"
 LOOK_S = 1
 """Seconds between two looks whether all workers of a cluster of our own are there."""
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
@@ -146,13 +153,13 @@ class DaskRunner:
             room = on_gpu and (on_gpu.always or len(on_device) < self.ahead * len(self._with_gpu))
             if on_gpu and room and on_gpu.wanted(task):
                 future = self._client.submit(
-                    attempt, on_gpu.function, task, pure=False, resources=GPU
+                    attempt_alike, versions(), on_gpu.function, task, pure=False, resources=GPU
                 )
                 on_device.add(future)
             else:
                 others = self._without if self._with_gpu and self._without else None
                 future = self._client.submit(
-                    attempt, function, task, pure=False, workers=others,
+                    attempt_alike, versions(), function, task, pure=False, workers=others,
                     allow_other_workers=bool(others),
                 )  # fmt: skip
             doing[future] = task
@@ -182,6 +189,8 @@ class DaskRunner:
             for task in suspects:
                 future = submit(task)
                 yield _outcome(doing, future)
+        except (CommClosedError, ClosedClientError) as exc:
+            raise TargetError(*_GONE) from exc
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(doing), force=True)
@@ -230,6 +239,26 @@ class DaskRunner:
             part.close()
 
 
+def attempt_alike(wanted: tuple[str, ...], function: Callable[[Any], Any], task: Any) -> Outcome:
+    """Call a task where the same versions are installed; others may write other bytes.
+
+    Raises
+    ------
+    OptionError
+        If they are not the same.
+    """
+    if (here := versions()) != wanted:
+        message = f"a worker has {', '.join(here)}, this process {', '.join(wanted)}"
+        raise OptionError(f"{message}: install the same versions on all nodes")
+    return attempt(function, task)
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Return the versions of what the bytes of volumes depend on."""
+    return tuple(f"{name} {version(name)}" for name in SHAPING)
+
+
 def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outcome:
     """Wait for a future and return what came of its task.
 
@@ -242,7 +271,7 @@ def _outcome(doing: dict[Future[Outcome], Any], future: Future[Outcome]) -> Outc
     if isinstance(error, SansfilmError):
         raise error
     if future.cancelled():
-        raise TargetError("the Dask scheduler is gone", "run the same command again")
+        raise TargetError(*_GONE)
     if error is None:
         try:
             return future.result()
