@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sansfilm.convert import convert
-from sansfilm.decode import device, registry
+from sansfilm.decode import device, device_backends, registry
 from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
@@ -86,7 +86,7 @@ def plugins(tmp_path, monkeypatch):
     """
     folder = tmp_path / "plugins"
     caches = (registry._others, registry.backend, registry.readers, registry._why_not,
-              device.backends, device.readers)  # fmt: skip
+              device_backends.backends, device_backends.readers)  # fmt: skip
     monkeypatch.setattr(device, "DEVICE", device.Device())
 
     def install(group: str = registry.GROUP, **sources: str) -> Path:

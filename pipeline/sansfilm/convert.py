@@ -13,7 +13,7 @@ from itertools import batched
 from typing import Any
 
 from sansfilm.assemble.levels import plan_slabs
-from sansfilm.decode import device
+from sansfilm.decode.device_backends import present
 from sansfilm.errors import Problem
 from sansfilm.model import FileRef, Frame, SlabResult, VolumePlan
 from sansfilm.objects import Objects
@@ -63,7 +63,7 @@ def convert(
     this run has made: see `put_metadata`.
     """
     fresh = {} if fresh is None else fresh
-    gpu = options.device != "cpu" and device.present()
+    gpu = options.device != "cpu" and present()
     with ExitStack() as stack:
         stack.callback(RECENT.clear)
         runner = stack.enter_context(choose_runner(0, **named, gpu=gpu))

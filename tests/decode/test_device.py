@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sansfilm
 from sansfilm.cli.main import main
-from sansfilm.decode import device
+from sansfilm.decode import device, device_backends
 from sansfilm.decode.guarded import decode_frames
 from sansfilm.decode.rates import Rate, Rates
 from sansfilm.errors import DeviceError, ProblemCode
@@ -80,7 +80,7 @@ def fake(plugins, monkeypatch, tmp_path):
     def install(mode=""):
         monkeypatch.setenv("FAKE", mode)
         if not (tmp_path / "plugins").exists():
-            plugins(device.GROUP, fake=FAKE)
+            plugins(device_backends.GROUP, fake=FAKE)
 
     install.calls = lambda: [line.split() for line in log.read_text().splitlines()]
     install.sizes = lambda: [int(size) for _, size in install.calls() if size != "golden"]
@@ -440,7 +440,7 @@ def test_doctor_shows_it(fake, capsys):
 
 
 def test_a_backend_that_cannot_be_loaded_is_told(plugins, capsys):
-    plugins(device.GROUP, other="Decoder = 5", broken="import nothing_of_that_name")
-    assert device.broken().keys() == {"other", "broken"}
+    plugins(device_backends.GROUP, other="Decoder = 5", broken="import nothing_of_that_name")
+    assert device_backends.broken().keys() == {"other", "broken"}
     assert main(["doctor"]) == 0
     assert "broken cannot be loaded" in capsys.readouterr().out

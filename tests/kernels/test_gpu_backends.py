@@ -8,7 +8,7 @@ import pytest
 import synth
 
 import sansfilm
-from sansfilm.decode import device, gpu_backends
+from sansfilm.decode import device, device_backends, gpu_backends
 from sansfilm.decode.guarded import decode_frames
 from sansfilm.model import Decoding, FrameSpec
 from sansfilm.options import Options
@@ -24,9 +24,9 @@ def kernels(gpu, monkeypatch):
     if gpu is kernels_on_host.as_host_array:
         monkeypatch.setattr(gpu_backends, "has_gpu", lambda: True)
         monkeypatch.setattr(gpu_backends, "_installed", lambda package: False)
-    device.readers.cache_clear()
+    device_backends.readers.cache_clear()
     yield
-    device.readers.cache_clear()
+    device_backends.readers.cache_clear()
 
 
 def frame(stored, syntax, bits, *, samples=1):
@@ -108,12 +108,12 @@ def test_nvjpeg2000_that_only_pretends_is_found_out(fake, monkeypatch):
     monkeypatch.setattr(gpu_backends, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu_backends, "_installed", lambda package: "nvjpeg2k" in package)
     monkeypatch.setattr(_nvjpeg2k_api, "find_library", lambda: fake.path)
-    device.readers.cache_clear()
+    device_backends.readers.cache_clear()
     stored = synth.phantom(np.random.default_rng(1), (3, 20, 20))
     some = [frame(one, synth.J2K, 12) for one in stored]
     done = [(np.array(d.stored), d.decoder, d.notes) for d in
             decode_frames(some, Decoding(PREFER, device="gpu"))]  # fmt: skip
-    device.readers.cache_clear()
+    device_backends.readers.cache_clear()
     nvjpeg2000._decoder(0).close()
     nvjpeg2000._decoder.cache_clear()
     np.testing.assert_array_equal(np.array([values for values, _, _ in done]), stored)
@@ -140,5 +140,5 @@ def test_a_real_gpu_gives_what_the_cpu_gives(tmp_path, syntax):
         digests.append(volume.frames.pixel_digest.tolist())
     if syntax != synth.JPEG_BASELINE:
         assert digests[0] == digests[1]
-    known = {one.name for one in device.readers(syntax)}
+    known = {one.name for one in device_backends.readers(syntax)}
     assert not known or set(volume.frames.decoder) <= known

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from sansfilm.decode import device
+from sansfilm.decode import device_backends
 from sansfilm.decode.registry import broken, table
 from sansfilm.options import Options
 from sansfilm_kernels import gpu_available
@@ -31,8 +31,8 @@ def examine() -> dict[str, Any]:
             },
         },
         "decoders": table(Options().prefer),
-        "gpu_decoders": device.table(),
-        "broken_decoders": broken(Options().prefer) | device.broken(),
+        "gpu_decoders": device_backends.table(),
+        "broken_decoders": broken(Options().prefer) | device_backends.broken(),
     }
 
 
