@@ -68,10 +68,15 @@ def run(
         )  # fmt: skip
         timer = threading.Timer(timeout_s, _kill, [process.pid])
         timer.start()
-        with _watched(process.pid) if watch else contextlib.nullcontext([]) as peaks:
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-            wall = time.perf_counter() - before
-        timer.cancel()
+        try:
+            with _watched(process.pid) if watch else contextlib.nullcontext([0.0]) as peaks:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                wall = time.perf_counter() - before
+        except BaseException:  # Ctrl-C goes to this process alone
+            _kill(process.pid)
+            raise
+        finally:
+            timer.cancel()
         read, written, calls = _io(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = code = os.waitstatus_to_exitcode(status)
