@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
@@ -12,12 +13,13 @@ from sansfilm.errors import SourceLostError
 from sansfilm.planning.packed import open_member, split
 from sansfilm.remote import is_lost, open_url, version_of
 
-BLOCK = 4 * 2**20
+BLOCK = 2**20
 WHOLE = 16 * 2**20
 """A remote file up to this size is fetched with one request; of larger ones, ranges as long."""
 AT_ONCE = 8
 """Remote files that one task reads at a time: nearly all of such a read is waiting."""
 
+_BUFFERS = threading.local()
 _CHANGED = "the file changed while it was read"
 
 
@@ -157,12 +159,29 @@ class Source:
     def sha256(self) -> str:
         """Return the SHA-256 of the whole file."""
         digest = hashlib.sha256(self._head)
-        block = WHOLE if self.remote else BLOCK
-        for offset in range(len(self._head), self.size, block):
-            digest.update(self._fetch(offset, block))
+        if self._fd >= 0:
+            self._digest_rest(digest)
+            return digest.hexdigest()
+        for offset in range(len(self._head), self.size, WHOLE):
+            digest.update(self._fetch(offset, WHOLE))
         if self.remote and len(self._head) < self.size and self.changed():
             raise OSError(errno.EIO, _CHANGED)  # ranges show neither growth nor a new version
         return digest.hexdigest()
+
+    def _digest_rest(self, digest: "hashlib._Hash") -> None:
+        """Read what is left of a file of this machine through one buffer for each thread.
+
+        A new one for each file would cost the half of the digest, in pages that the system clears.
+        """
+        if not hasattr(_BUFFERS, "block"):
+            _BUFFERS.block = memoryview(bytearray(BLOCK))
+        offset = len(self._head)
+        while offset < self.size:
+            read = os.preadv(self._fd, [_BUFFERS.block], offset)
+            if not read:
+                raise OSError(errno.EIO, _CHANGED)
+            digest.update(_BUFFERS.block[: min(read, self.size - offset)])
+            offset += read
 
     def _fetch(self, offset: int, length: int) -> bytes:
         length = min(length, self.size - offset)
