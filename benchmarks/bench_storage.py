@@ -33,7 +33,11 @@ def bench_ingest_to_s3_and_to_disk(benchmark, pytestconfig, request, tmp_path):
         pytest.skip("starts a server: make bench")
     place, source = request.getfixturevalue("bucket"), request.getfixturevalue("made")
     seconds = {"disk": [], "s3": []}
-    with LocalCluster(n_workers=2, threads_per_worker=1) as cluster, Client(cluster) as client:
+    here = "127.0.0.1:0"
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=here) as cluster,
+        Client(cluster) as client,
+    ):
 
         def once(where, url):
             started = time.perf_counter()

@@ -24,8 +24,9 @@ import sansfilm
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
 NETWORK = harness.number("TWO_NODES", 0)
-AGAIN = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
-"""A worker that has lost its scheduler ends: something has to start it again, as systemd does."""
+AGAIN = ("sh", "-c", 'while kill -0 "$0"; do "$@"; sleep 1; done', str(os.getpid()))
+"""A worker that has lost its scheduler ends: something has to start it again, as systemd does, here
+as long as this process lives."""
 SLOW_S = 0.3
 NOTICED_S = 12
 """Seconds after which Dask gives up a connection without answers, in place of 30."""
@@ -56,7 +57,7 @@ class Cluster:
         self.folder, self.inside = folder, inside
         self.certificates, self.address = certificates, f"tls://{host['s']}:{port}"
         self.host, self.running = host, {}
-        self.start("s", "scheduler", "--port", str(port), "--no-dashboard")
+        self.scheduler(port)
 
     def command(self, name, *arguments, log=subprocess.PIPE, again=()):
         notes = {"SANSFILM_TEST_NOTES": str(self.folder / name),
@@ -77,6 +78,10 @@ class Cluster:
         process = self.command(name, "distributed.cli.dask_" + what, *tls, "--host",
                                self.host[name], *arguments, log=log, again=again)  # fmt: skip
         self.running[name] = process, log
+
+    def scheduler(self, port):
+        # It ends with its workers, also where nobody is left who ends them.
+        self.start("s", "scheduler", "--port", str(port), "--no-dashboard", "--idle-timeout", "60s")
 
     def worker(self, name):
         self.start(name, "worker", self.address, "--nthreads", "1", "--no-dashboard",
@@ -161,7 +166,7 @@ def test_a_scheduler_that_is_killed(certificates, made, tmp_path, tree):
         _, told = driver.communicate(timeout=30)
         assert driver.returncode == 4, told
         assert "the Dask scheduler is gone: run the same command again" in told
-        cluster.start("s", "scheduler", "--port", cluster.address.rpartition(":")[2])
+        cluster.scheduler(cluster.address.rpartition(":")[2])
         report = harness.told(cluster.ingest(folder, tmp_path / "out"))
     assert report["problems"] == []
     assert tree(tmp_path / "out") == tree(quiet)
