@@ -52,7 +52,7 @@ def test_a_file_that_kills_who_reads_its_header_costs_itself_only(made, tmp_path
     """Its neighbours in the batch are read again, or volumes would be published without them."""
 
     class Deadly(SerialRunner):
-        def run(self, function, tasks):
+        def run(self, function, tasks, on_gpu=None):
             for task in tasks:
                 dies = isinstance(task, tuple) and any(file.uri == bad for file in task)
                 lost = Outcome(task, error=RuntimeError("its worker died"))

@@ -55,8 +55,10 @@ def batch(spec):
 
 
 def children():
-    return {child.pid for child in psutil.Process().children() if "guard_worker" in
-            " ".join(child.cmdline()) or child.status() == psutil.STATUS_ZOMBIE}  # fmt: skip
+    """Return the guards; one that is dead and not waited for has no command line any more."""
+    return {child.pid for child in psutil.Process().children()
+            if child.status() == psutil.STATUS_ZOMBIE
+            or "guard_worker" in " ".join(child.cmdline())}  # fmt: skip
 
 
 def check(results, stored, bad):
@@ -439,8 +441,8 @@ def test_a_kill_between_parts_is_no_fault_of_a_frame(batch):
     for number, done in enumerate(results):
         assert done.error is None
         assert np.array_equal(done.stored, stored[number])
-        for child in psutil.Process().children():
-            child.kill()
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

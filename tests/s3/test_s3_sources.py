@@ -161,7 +161,7 @@ def test_a_prefix_is_watched(bucket, files, tmp_path, monkeypatch, counted):
             files.pipe_file(f"{bucket}/in/{path.name}", path.read_bytes())
 
     arrive()
-    monkeypatch.setattr(landing, "sleep", arrive)
+    monkeypatch.setattr(landing, "pause", arrive)
     rounds = sansfilm.watch(f"s3://{bucket}/in", f"s3://{bucket}/a", quiet_s=0, options=SMALL)
     assert next(rounds).frames["stored"] == 4
     with counted() as requests:
