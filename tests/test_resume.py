@@ -55,11 +55,11 @@ def test_ten_kills_end_in_the_archive_of_a_quiet_run(quiet, sources, tmp_path, t
     while kills < 10:
         process = command(sources, url)
         time.sleep(chance.uniform(0.05, 1.0) * seconds)
-        if process.poll() is not None:  # it was faster: not a kill, begin anew
+        kill(process)
+        if process.returncode != -signal.SIGKILL:  # it was faster: not a kill, begin anew
+            assert process.returncode == 3
             shutil.rmtree(url)
             continue
-        kill(process)
-        assert process.returncode == -signal.SIGKILL
         kills += 1
         if (url / "sansfilm.json").exists():  # what a reader sees now is whole
             for volume in commit.find_volumes(opened(url)):

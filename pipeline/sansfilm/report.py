@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sansfilm.catalogue.records import object_rows
@@ -48,7 +48,7 @@ class Ledger:
             "sources": list(sources),
             "dry_run": self.report.dry_run,
             "options": asdict(options),
-            "versions": {name: version(name) for name in VERSIONS},
+            "versions": {name: _version(name) for name in VERSIONS},
         }
         self._progress.run_started(self.report.archive, about)
         try:
@@ -236,3 +236,11 @@ def _lost(slab: SlabPlan, error: Exception | None) -> SlabResult:
 
 def _frame_problem(frame: Frame, stage: str, code: ProblemCode, message: str) -> Problem:
     return Problem(frame.uri, stage, code, message, frame.series_uid, frame.number, 1)
+
+
+def _version(name: str) -> str:
+    """Return the version of a package, "" where what is installed cannot be read."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -8,20 +8,20 @@ import os
 import time
 from pathlib import Path
 
-from sansfilm import convert
+from sansfilm import tasks
 
-_write = convert.write_slab
+_write = tasks.write_slab
 
 
-def write_slab(target, run, plan):
+def write_slab(*told, **how):
     path = Path(os.environ["SANSFILM_TEST_NOTES"])
     while path.with_name("hold").exists():
         time.sleep(0.05)
     time.sleep(float(os.environ["SANSFILM_TEST_SLOW_S"]))
-    result = _write(target, run, plan)
+    result = _write(*told, **how)
     with path.open("a") as notes:
         notes.write(f"{time.time()}\n")
     return result
 
 
-convert.write_slab = write_slab
+tasks.write_slab = write_slab

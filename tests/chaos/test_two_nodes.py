@@ -56,7 +56,7 @@ class Cluster:
     def __init__(self, folder, certificates, inside, host, port):
         self.folder, self.inside = folder, inside
         self.certificates, self.address = certificates, f"tls://{host['s']}:{port}"
-        self.host, self.running = host, {}
+        self.host, self.running, self.drivers = host, {}, []
         self.scheduler(port)
 
     def command(self, name, *arguments, log=subprocess.PIPE, again=()):
@@ -88,9 +88,11 @@ class Cluster:
                    "--preload", "slow_node", again=AGAIN)  # fmt: skip
 
     def ingest(self, source, url):
-        return self.command("driver", "sansfilm", "ingest", str(source), str(url), "--json",
-                            "--scheduler", self.address, "--tls",
-                            str(self.certificates["driver"]))  # fmt: skip
+        driver = self.command("driver", "sansfilm", "ingest", str(source), str(url), "--json",
+                              "--scheduler", self.address, "--tls",
+                              str(self.certificates["driver"]))  # fmt: skip
+        self.drivers.append(driver)
+        return driver
 
     def kill(self, name):
         process, log = self.running.pop(name)
@@ -114,6 +116,9 @@ class Cluster:
     def __exit__(self, *exc):
         for name in list(self.running):
             self.kill(name)
+        for driver in self.drivers:
+            driver.kill()
+            driver.communicate()
 
 
 def until(condition, seconds=60):
