@@ -22,7 +22,7 @@ from sansfilm.planning.discover import discover
 from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.recent import RECENT
 from sansfilm.report import Ledger
-from sansfilm.run.choose import FEW_SLABS, choose_runner, cores
+from sansfilm.run.choose import choose_runner, cores, is_large
 from sansfilm.run.contract import Outcome, Runner
 from sansfilm.run.interrupt import check, going
 from sansfilm.store.commit import commit_volume, is_committed
@@ -88,7 +88,7 @@ def convert(
 
         slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
         ledger.start(slabs, len(plans), there)
-        if named.get("workers") == "auto" and len(slabs) > FEW_SLABS:
+        if named.get("workers") == "auto" and is_large(len(slabs)):
             runner = stack.enter_context(choose_runner(len(slabs), **named, gpu=gpu))
             ledger.at_work(runner.dashboard)
         on_gpu = slabs_on_gpu(target, runner, options, here=gpu)

@@ -6,8 +6,9 @@ import pytest
 
 from sansfilm.errors import OptionError, TargetError
 from sansfilm.intake import ingest
+from sansfilm.run import choose
 from sansfilm.run import dask as dask_module
-from sansfilm.run.choose import FEW_SLABS, choose_runner, cores
+from sansfilm.run.choose import FEW_CORES, FEW_SLABS, choose_runner, cores
 from sansfilm.run.local import SerialRunner, ThreadsRunner
 
 
@@ -37,8 +38,21 @@ def test_a_small_job_runs_on_the_threads_of_this_process():
             assert runner._pieces._max_workers == cores()
 
 
+@pytest.fixture
+def eight_cores(monkeypatch):
+    monkeypatch.setattr(choose, "cores", lambda: 8)
+
+
+@pytest.mark.parametrize("count", [1, 2, FEW_CORES])
+def test_on_few_cores_any_job_gets_threads(monkeypatch, count):
+    monkeypatch.setattr(choose, "cores", lambda: count)
+    with choose_runner(100 * FEW_SLABS, workers="auto") as runner:
+        assert isinstance(runner, ThreadsRunner)
+
+
+@pytest.mark.usefixtures("eight_cores")
 def test_a_large_job_gets_a_process_per_core_if_the_size_decides():
-    assert choose_runner(FEW_SLABS + 1, workers="auto").how == ("local", cores())
+    assert choose_runner(FEW_SLABS + 1, workers="auto").how == ("local", 8)
     for large in (choose_runner(FEW_SLABS, workers="auto"), choose_runner(FEW_SLABS + 1)):
         with large as runner:  # a script without a main guard must not start processes
             assert isinstance(runner, ThreadsRunner)
@@ -72,10 +86,11 @@ def test_only_one_can_be_named(named, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.usefixtures("eight_cores")
 def test_certificates_go_to_who_speaks_tls():
     assert choose_runner(1, workers=2, tls="pki").how == ("local", 2, "pki")
     assert choose_runner(1, scheduler="tls://x:1", tls="pki").how == ("connect", "tls://x:1", "pki")
-    assert choose_runner(FEW_SLABS + 1, workers="auto", tls="pki").how == ("local", cores(), "pki")
+    assert choose_runner(FEW_SLABS + 1, workers="auto", tls="pki").how == ("local", 8, "pki")
     for named in ({}, {"workers": 1}, {"client": object()}):
         with pytest.raises(OptionError, match="certificates are for a cluster"):
             choose_runner(1, tls="pki", **named)

@@ -10,11 +10,18 @@ from sansfilm.run.local import SerialRunner, ThreadsRunner
 
 FEW_SLABS = 64
 """Up to this many slabs, starting a cluster costs more than it gives; see docs/decisions."""
+FEW_CORES = 4
+"""Up to this many cores, threads do more than processes, whatever the size."""
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_large(slabs: int) -> bool:
+    """Tell whether a job of so many slabs is one for several processes on this machine."""
+    return slabs > FEW_SLABS and cores() > FEW_CORES
 
 
 Workers = int | Literal["auto"] | None
@@ -33,9 +40,9 @@ def choose_runner(
 
     What the caller names decides: a Dask client, a scheduler's address, or a number of worker
     processes (1 is this process, one task after the other). "auto" is the threads of this process
-    for a few slabs and a cluster of one process per core for more. The default is threads: a
-    script that starts processes would need a main guard. `gpu`: a cluster that is started here gets
-    one worker more, which has the GPU of this machine.
+    for a few slabs or on few cores, else a cluster of one process per core. The default is threads:
+    a script that starts processes would need a main guard. `gpu`: a cluster that is started here
+    gets one worker more, which has the GPU of this machine.
 
     A cluster that is started here, or a scheduler, speaks TLS with the certificates of the folder
     `tls`; a client has its own.
@@ -49,7 +56,7 @@ def choose_runner(
         raise OptionError("name only one of client, workers and scheduler")
     auto = workers == "auto"
     if workers == "auto":
-        workers = cores() if slabs > FEW_SLABS else None
+        workers = cores() if is_large(slabs) else None
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be at least 1, got {workers}")
     if tls and scheduler is None and workers in (None, 1) and not auto:
