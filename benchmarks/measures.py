@@ -5,8 +5,10 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,15 @@ def _scaled(
     what: str, shape: Shape, kind: str, options: Sequence[str], cache: Path, work: Path, rounds: int
 ) -> dict[str, Any]:
     entry = prepare(cache, shape, kind)
-    out = work / "scaling"
-    command = BY_NAME[SANSFILM].command(entry.folder, out)
-    command[4:4] = options
-    costs = []
-    for _ in range(rounds):
-        shutil.rmtree(out, ignore_errors=True)
-        costs.append(run(command, environment=machine.SOURCES))
-    shutil.rmtree(out, ignore_errors=True)
-    peak = run(command, environment=machine.SOURCES, watch=True).peak_mb or 0
-    shutil.rmtree(out, ignore_errors=True)
+    outs = (Path(tempfile.mkdtemp(dir=work)) / "archive" for _ in count())  # see compare
+
+    def command() -> list[str]:
+        command = BY_NAME[SANSFILM].command(entry.folder, next(outs))
+        command[4:4] = options
+        return command
+
+    costs = [run(command(), environment=machine.SOURCES) for _ in range(rounds)]
+    peak = run(command(), environment=machine.SOURCES, watch=True).peak_mb or 0
     wall, cpu = (statistics.median(getattr(cost, name) for cost in costs)
                  for name in ("wall_s", "cpu_s"))  # fmt: skip
     return {

@@ -22,7 +22,7 @@ from sansfilm.planning.discover import discover
 from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.recent import RECENT
 from sansfilm.report import Ledger
-from sansfilm.run.choose import choose_runner, cores, is_large
+from sansfilm.run.choose import choose_runner, cores, enlarged
 from sansfilm.run.contract import Outcome, Runner, attempt
 from sansfilm.run.interrupt import check, going
 from sansfilm.store.commit import commit_volume, is_committed
@@ -70,6 +70,8 @@ def convert(
         check_device(options, runner, here=gpu)
         ledger.at_work(runner.dashboard)
         files = ledger.files(*(found or discover(sources, target.url, options.budgets)))
+        larger = partial(enlarged, stack, ledger.at_work, named, gpu=gpu)
+        runner = larger(runner, len(files) // HEADERS_AT_ONCE)
         new = not dry_run and create_archive(target)
         read = partial(headers, runner, options, soon=not dry_run)
         frames = ledger.frames(read(files))
@@ -88,9 +90,7 @@ def convert(
 
         slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
         ledger.start(slabs, len(plans), there)
-        if named.get("workers") == "auto" and is_large(len(slabs)):
-            runner = stack.enter_context(choose_runner(len(slabs), **named, gpu=gpu))
-            ledger.at_work(runner.dashboard)
+        runner = larger(runner, len(slabs))
         on_gpu = slabs_on_gpu(target, runner, options, here=gpu)
         for outcome in runner.run(partial(write_slab, target, runner.map), going(slabs), on_gpu):
             results = ledger.slab(outcome.task, outcome.result, outcome.error)

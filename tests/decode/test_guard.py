@@ -14,7 +14,7 @@ import synth
 import wild
 
 import sansfilm
-from sansfilm import convert
+from sansfilm import convert, forks
 from sansfilm.decode import guard_process, guarded, syntaxes
 from sansfilm.decode.frames import decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
@@ -33,7 +33,7 @@ WILD = Decoding(("wild",), seconds=1)
 def _no_guard_is_left(request, monkeypatch):
     """Begin and end without guards, and without their processes; of both kinds."""
     if request.param == "new":
-        monkeypatch.setattr(guard_process, "_may_fork", lambda: False)
+        monkeypatch.setattr(forks, "may_fork", lambda: False)
     GUARDS.close()
     before = children()
     yield

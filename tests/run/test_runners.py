@@ -1,9 +1,16 @@
 """One contract for everything that executes tasks."""
 
+import fcntl
 import gc
 import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
@@ -11,15 +18,32 @@ from distributed import Client, LocalCluster
 from sansfilm.errors import TargetError
 from sansfilm.run.contract import Outcome, attempt
 from sansfilm.run.dask import DaskRunner
+from sansfilm.run.forked import ForkedRunner, WorkerLostError
 from sansfilm.run.local import SerialRunner, ThreadsRunner
 
-STARTED: list[int] = []
-"""Numbers of the tasks that have begun; workers of the tests are threads of this process."""
+
+class Started:
+    """Numbers of the tasks that have begun, in this process or in another."""
+
+    def __init__(self):
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the tests
+        self.fd = self.file.fileno()
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
+
+    def append(self, number):
+        os.write(self.fd, number.to_bytes(4))
+
+    def numbers(self):
+        data = os.pread(self.fd, 2**20, 0)
+        return [int.from_bytes(data[at : at + 4]) for at in range(0, len(data), 4)]
+
+
+STARTED = Started()
 
 
 @pytest.fixture(autouse=True)
 def nothing_has_started():
-    STARTED.clear()
+    os.ftruncate(STARTED.fd, 0)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +57,12 @@ def cluster():
         yield client
 
 
-@pytest.fixture(params=["serial", "threads", "dask"])
+@pytest.fixture(params=["serial", "threads", "forked", "dask"])
 def runner(request):
     if request.param == "dask":
         return DaskRunner(request.getfixturevalue("cluster"))
+    if request.param == "forked":
+        return ForkedRunner(2)
     return SerialRunner() if request.param == "serial" else ThreadsRunner(2)
 
 
@@ -94,7 +120,7 @@ def test_every_task_has_one_outcome(runner):
         outcomes = list(runner.run(square, range(50)))
     assert sorted(outcome.task for outcome in outcomes) == list(range(50))
     assert all(outcome.result == outcome.task**2 and outcome.error is None for outcome in outcomes)
-    assert sorted(STARTED) == list(range(50))
+    assert sorted(STARTED.numbers()) == list(range(50))
 
 
 def test_no_tasks_have_no_outcomes(runner):
@@ -185,9 +211,9 @@ def test_pieces_come_back_in_order(runner):
 def assert_quiet():
     """Make sure that no task begins any more."""
     time.sleep(0.05)
-    before = len(STARTED)
+    before = len(STARTED.numbers())
     time.sleep(0.05)
-    assert len(STARTED) == before
+    assert len(STARTED.numbers()) == before
 
 
 # -------------------------------------------------------------------------------------- threads
@@ -228,8 +254,96 @@ def test_serial_is_one_after_the_other_in_order():
     with SerialRunner() as runner:
         outcomes = runner.run(square, range(4))
         assert next(outcomes).task == 0
-        assert STARTED == [0]
+        assert STARTED.numbers() == [0]
         assert [outcome.task for outcome in outcomes] == [1, 2, 3]
+
+
+# ---------------------------------------------------------------------------------------- forks
+
+
+def killed_at(places, number, once=None):
+    """End the process of some tasks; if there is a file `once`, only the first time."""
+    if number in places and not (once and once.exists()):
+        if once:
+            once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number)
+
+
+def test_a_task_whose_process_dies_is_done_once_more(tmp_path):
+    once = tmp_path / "once"
+    outcomes = list(ForkedRunner(2).run(lambda n: killed_at({3}, n, once), range(9)))
+    assert sorted(outcome.result for outcome in outcomes) == [n * n for n in range(9)]
+
+
+def test_a_task_that_kills_costs_itself_only():
+    outcomes = list(ForkedRunner(3).run(lambda n: killed_at({0, 5, 8}, n), range(9)))
+    results = {outcome.task: outcome for outcome in outcomes}
+    assert len(outcomes) == len(results) == 9
+    for number, outcome in results.items():
+        if number in {0, 5, 8}:
+            assert isinstance(outcome.error, WorkerLostError)
+            assert "code -9" in str(outcome.error)
+        else:
+            assert outcome.result == number**2
+
+
+def test_tasks_and_results_may_be_large():
+    """Larger than what pipes hold, both ways at once."""
+    tasks = [bytes([n]) * 2**20 for n in range(12)]
+    outcomes = ForkedRunner(2).run(lambda task: task * 2, tasks)
+    assert sorted(outcome.result[:1] for outcome in outcomes) == [bytes([n]) for n in range(12)]
+
+
+def test_work_is_done_side_by_side():
+    def work(_):
+        time.sleep(0.02)
+        return os.getpid()
+
+    pids = {outcome.result for outcome in ForkedRunner(2).run(work, range(8))}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_no_process_is_left():
+    pids = {outcome.result for outcome in ForkedRunner(2).run(lambda _: os.getpid(), range(8))}
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_forks_end_with_their_parent(tmp_path):
+    script = """
+import os, signal, time
+from sansfilm.run.forked import ForkedRunner
+
+def work(number):
+    open(str(os.getpid()), "w").close()
+    if number == 3:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(0.2)
+    return number
+
+list(ForkedRunner(2).run(work, range(9)))
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False,
+                   env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert pids
+    deadline = time.monotonic() + 5
+    for pid in pids:
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def test_ctrl_c_is_for_the_parent():
+    def interrupted(number):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return number
+
+    assert len([one for one in ForkedRunner(2).run(interrupted, range(4)) if not one.error]) == 4
 
 
 # ------------------------------------------------------------------------------------- attempts

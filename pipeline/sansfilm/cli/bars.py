@@ -1,6 +1,7 @@
 """Progress bars on a terminal; a few plain lines elsewhere."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
@@ -10,6 +11,8 @@ from sansfilm.progress import Progress
 if TYPE_CHECKING:
     from rich.progress import Progress as Rich
     from rich.progress import TaskID
+
+_EVERY_S = 0.1
 
 
 @contextlib.contextmanager
@@ -24,7 +27,9 @@ def progress_for(stream: TextIO) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with Rich(*columns, console=Console(file=stream), transient=True) as bars:
+    # drawn when something has happened, for a thread that draws would keep us from forking
+    console = Console(file=stream)
+    with Rich(*columns, console=console, transient=True, auto_refresh=False) as bars:
         yield Bars(bars)
 
 
@@ -57,6 +62,7 @@ class Bars(Progress):
         self._bars = bars
         self._headers: TaskID | None = None
         self._slabs: TaskID | None = None
+        self._next = 0.0
 
     def files_found(self, count: int) -> None:
         """See Progress."""
@@ -64,8 +70,7 @@ class Bars(Progress):
 
     def header_read(self) -> None:
         """See Progress."""
-        if self._headers is not None:
-            self._bars.advance(self._headers)
+        self._advance(self._headers)
 
     def planned(self, volumes: int, slabs: int, unchanged: int) -> None:
         """See Progress."""
@@ -77,5 +82,11 @@ class Bars(Progress):
 
     def slab_written(self, result: SlabResult) -> None:
         """See Progress."""
-        if self._slabs is not None:
-            self._bars.advance(self._slabs)
+        self._advance(self._slabs)
+
+    def _advance(self, bar: "TaskID | None") -> None:
+        if bar is not None:
+            self._bars.advance(bar)
+            if time.monotonic() >= self._next:
+                self._bars.refresh()
+                self._next = time.monotonic() + _EVERY_S

@@ -19,6 +19,7 @@ from itertools import chain, groupby, zip_longest
 
 import numpy as np
 
+from sansfilm import forks
 from sansfilm.decode import device, syntaxes
 from sansfilm.decode.area import stored_bytes
 from sansfilm.decode.canaries import why_not
@@ -224,7 +225,7 @@ class _Guards:
         with self._lock, contextlib.suppress(OSError):
             while len(self._free) < count:
                 self._free.append((Guard(), time.monotonic()))
-                self._watch()
+            self._watch()
 
     def take(self) -> Guard:
         """Return a guard that is alive: the last one used, or a new one."""
@@ -265,7 +266,7 @@ class _Guards:
     def _watch(self) -> None:
         if self._timer is None:
             self._timer = threading.Timer(IDLE_S, self._retire)
-            self._timer.daemon = True
+            self._timer.name, self._timer.daemon = forks.HARMLESS, True
             self._timer.start()
 
     def _retire(self) -> None:

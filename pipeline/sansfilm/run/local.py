@@ -44,14 +44,25 @@ class ThreadsRunner:
     at_once = 2
 
     def __init__(self, workers: int) -> None:
-        self._pieces = ThreadPoolExecutor(workers, "sansfilm-piece")
+        self._workers = workers
+        self.map: Map = self._map
+        self._open()
+
+    def _open(self) -> None:
+        self._pieces = ThreadPoolExecutor(self._workers, "sansfilm-piece")
         self._tasks = ThreadPoolExecutor(self.at_once, "sansfilm-task")
-        self.map: Map = self._pieces.map
+
+    def _close(self) -> None:
+        self._tasks.shutdown(cancel_futures=True)
+        self._pieces.shutdown(cancel_futures=True)
+
+    def _map(self, function: Callable[..., Any], *pieces: Iterable[Any]) -> Iterator[Any]:
+        return self._pieces.map(function, *pieces)
 
     def run(
         self, function: Callable[[Any], Any], tasks: Iterable[Any], on_gpu: OnGpu | None = None
     ) -> Iterator[Outcome]:
-        """See Runner.run."""
+        """See Runner.run. Its threads end with it: a process without any can be forked."""
         source, function = iter(tasks), partial(choose, function, on_gpu)
         waiting: set[Future[Outcome]] = set()
         try:
@@ -64,12 +75,11 @@ class ThreadsRunner:
                 for future in done:
                     yield future.result()
         finally:
-            for future in waiting:
-                future.cancel()
+            self._close()
+            self._open()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._tasks.shutdown(cancel_futures=True)
-        self._pieces.shutdown(cancel_futures=True)
+        self._close()
