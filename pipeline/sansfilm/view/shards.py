@@ -78,7 +78,9 @@ class Shards:
         shape, shards, chunks = (
             tuple(sizes) for sizes in (about["shape"], grid["chunk_shape"], inner["chunk_shape"])
         )
-        return cls(target, key, np.dtype(about["data_type"]).newbyteorder("<"), shape, shards, chunks)
+        return cls(
+            target, key, np.dtype(about["data_type"]).newbyteorder("<"), shape, shards, chunks
+        )
 
     @property
     def ndim(self) -> int:
@@ -171,9 +173,7 @@ class Shards:
 
     @property
     def _per_shard(self) -> tuple[int, ...]:
-        return tuple(
-            extent // edge for extent, edge in zip(self.shards, self.chunks, strict=True)
-        )
+        return tuple(extent // edge for extent, edge in zip(self.shards, self.chunks, strict=True))
 
     def _fill(self, out: np.ndarray, spans: Spans, part: "_Part") -> None:
         """Read some chunks of one shard into the result."""
@@ -184,10 +184,7 @@ class Shards:
             index = self._index(key, prod(per_shard))
             for place in places:
                 number = np.ravel_multi_index(np.remainder(place, per_shard).tolist(), per_shard)
-                offset, length = index[number].tolist()
-                if offset == _NONE:
-                    raise _DamagedError
-                self._place(_intact(self.target.get(key, offset, length)), place, out, spans)
+                self._place(self._chunk(key, *index[number].tolist()), place, out, spans)
         except (FileNotFoundError, _DamagedError) as exc:
             where = self.target.join(key)
             raise IntegrityError(where, "is damaged: see `sansfilm verify`") from exc
@@ -200,9 +197,12 @@ class Shards:
             raise _DamagedError
         return np.frombuffer(data, "<u8", 2 * many).reshape(many, 2)
 
-    def _place(
-        self, data: bytes, place: Sequence[int], out: np.ndarray, spans: Spans
-    ) -> None:
+    def _chunk(self, key: str, offset: int, length: int) -> bytes:
+        if offset == _NONE:
+            raise _DamagedError
+        return _intact(self.target.get(key, offset, length))
+
+    def _place(self, data: bytes, place: Sequence[int], out: np.ndarray, spans: Spans) -> None:
         """Decode what is asked for of a chunk, and put it where it belongs."""
         inside, outside = [], []
         for at, edge, (start, stop) in zip(place, self.chunks, spans, strict=True):
@@ -252,7 +252,7 @@ def _decode(data: bytes, first: int, last: int, size: int) -> np.ndarray:
         cells = _buffer.cells = np.empty(size, np.uint8)
     packed, begin, end = _blocks(data, first, last)
     try:
-        imagecodecs.blosc_decode(packed, out=cells[begin:end], numthreads=1)
+        imagecodecs.blosc_decode(packed, out=cells[begin:end].data, numthreads=1)
     except imagecodecs.BloscError as exc:
         raise _DamagedError from exc
     return cells[:size]

@@ -184,9 +184,7 @@ class StoredVolume:
             Shards.of(self._target, f"{self.key}/{path}", self.read(f"{path}/zarr.json"))
             for path in self._paths()
         ]
-        return [
-            self.levels[n] if grid is None else grid for n, grid in enumerate(found)
-        ]
+        return [self.levels[n] if grid is None else grid for n, grid in enumerate(found)]
 
     @property
     def array(self) -> "zarr.Array[Any]":
