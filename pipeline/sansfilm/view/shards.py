@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -24,7 +24,7 @@ import numpy as np
 from sansfilm.errors import IntegrityError
 from sansfilm.objects import Readable
 
-_TASKS = 4
+_TASKS = 2
 """For each thread; fewer would make the last one wait longer, more read an index more often."""
 _ENTRY, _CRC = 16, 4
 """Bytes of a chunk's offset and length in an index, and of a checksum."""
@@ -143,11 +143,8 @@ class Shards:
             If a shard is lost or damaged.
         """
         out = np.empty([stop - start for start, stop in spans], self.dtype)
-        threads = _cores()
-        parts = list(self._parts(spans, threads * _TASKS)) if out.size else []
-        run = map if len(parts) == 1 or threads == 1 else _pool().map
-        for _ in run(functools.partial(self._fill, out, spans), parts):
-            pass
+        parts = self._parts(spans, _cores() * _TASKS) if out.size else ()
+        _shared(functools.partial(self._fill, out, spans), list(parts))
         return out.reshape(shape)
 
     def _parts(self, spans: Spans, many: int) -> Iterator["_Part"]:
@@ -292,10 +289,28 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _shared(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
+    """Do all parts in this thread, and in others as soon as they are awake."""
+    left = iter(parts)
+
+    def take() -> None:
+        for part in left:
+            work(part)
+
+    others = [_pool().submit(take) for _ in range(min(_cores(), len(parts)) - 1)]
+    try:
+        take()
+    finally:
+        list(left)  # after an error nobody goes on
+        for other in others:
+            if not other.cancel():
+                other.result()
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Return the threads of this process; none are waited for by another one after a fork."""
-    return ThreadPoolExecutor(_cores(), "sansfilm-read")
+    return ThreadPoolExecutor(max(1, _cores() - 1), "sansfilm-read")
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)
