@@ -177,7 +177,10 @@ class StoredVolume:
 
     @cached_property
     def grids(self) -> "list[Shards | zarr.Array[Any]]":
-        """What `levels` are and read, by shards alone where it can be: zarr takes 0.2 s to load."""
+        """Shape, dtype, chunks and values of each of `levels`, where that suffices.
+
+        Of a volume at hand without loading zarr-python, which takes as long as the rest of a card.
+        """
         if "levels" in self.__dict__:
             return list(self.levels)
         found = [
