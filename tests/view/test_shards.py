@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import struct
 import subprocess
 import sys
 from itertools import product
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import synth
 import zarr
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from zarr.errors import ChunkNotFoundError
 
@@ -25,6 +26,7 @@ from sansfilm.store.shard import array_metadata, encode_shard
 from sansfilm.view import shards
 from sansfilm.view.shards import Shards
 
+WHENEVER = settings(deadline=None)  # threads of a busy machine wake late
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
@@ -86,6 +88,7 @@ def check(found, values, where):
     np.testing.assert_array_equal(found, expected)
 
 
+@WHENEVER
 @given(case=cases())
 def test_any_selection_is_that_of_numpy(case):
     shape, chunk, shard, dtype, where = case
@@ -104,6 +107,7 @@ def large(request):
     return found, values
 
 
+@WHENEVER
 @given(where=selections(LARGE))
 @example(where=(7,))
 @example(where=(slice(31, 33), slice(63, 65)))
@@ -111,23 +115,45 @@ def test_only_the_blocks_that_are_needed_are_decoded(large, where):
     check(large[0][where], large[1], where)
 
 
+@WHENEVER
 @given(
-    size=st.integers(1, 3000), block=st.integers(0, 400), kind=st.sampled_from(["u1", "i2", "f8"]),
-    compressor=st.sampled_from(["zstd", "blosclz", "lz4"]), level=st.integers(0, 5),
-    shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]), data=st.data(),
+    size=st.integers(1, 3000), block=st.sampled_from([0, 128, 256, 400]), data=st.data(),
+    kind=st.sampled_from(["u1", "i2", "f8"]),
+    compressor=st.sampled_from(["zstd", "blosclz", "lz4"]),
+    shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]), level=st.integers(0, 5),
 )  # fmt: skip
 def test_blocks_of_any_blosc_are_found(size, block, kind, compressor, level, shuffle, data):
-    values = (np.arange(size) // 3 % 50).astype(kind)
+    values = (np.arange(size) // 3 % data.draw(st.sampled_from([1, 50]))).astype(kind)
     packed = imagecodecs.blosc_encode(
         values, level, compressor=compressor, shuffle=shuffle, blocksize=block, numthreads=1
     )
-    last = data.draw(st.integers(1, values.nbytes))
-    first = data.draw(st.integers(0, last - 1))
+    last = data.draw(st.one_of(st.just(values.nbytes), st.integers(1, values.nbytes)))
+    first = data.draw(st.one_of(st.just(last - 1), st.integers(0, last - 1)))
+    check_blocks(packed, values, first, last)
+
+
+def check_blocks(packed, values, first, last):
     some, begin, end = shards._blocks(packed + b"\0" * 4, first, last)
     assert begin <= first < last <= end
     out = np.empty(end - begin, np.uint8)
     imagecodecs.blosc_decode(some, out=out)
     np.testing.assert_array_equal(out, values.view(np.uint8)[begin:end])
+
+
+def test_blocks_may_be_in_any_order():
+    """As Blosc leaves them where several threads have compressed one chunk."""
+    values = np.arange(1024, dtype=np.int16)
+    packed = imagecodecs.blosc_encode(values, 3, compressor="zstd", shuffle="noshuffle",
+                                      blocksize=512, numthreads=1)  # fmt: skip
+    *_, size = shards._HEAD.unpack_from(packed)
+    starts = struct.unpack_from("<4I", packed, 16)
+    parts = [packed[a:b] for a, b in zip(starts, (*starts[1:], size), strict=True)]
+    order = (2, 0, 3, 1)
+    ends = np.cumsum([32, *(len(parts[n]) for n in order)])
+    moved = [int(ends[order.index(n)]) for n in range(4)]
+    packed = packed[:16] + struct.pack("<4I", *moved) + b"".join(parts[n] for n in order)
+    for first in range(0, values.nbytes, 512):
+        check_blocks(packed, values, first, first + 512)
 
 
 def test_a_slice_of_a_chunk_is_a_part_of_the_work():
@@ -154,6 +180,7 @@ def test_what_is_no_plain_selection_is_left_to_zarr(where):
 VALUES = np.random.default_rng(4).integers(1, 100, (7, 10), dtype=np.int16)  # in every chunk
 
 
+@WHENEVER
 @given(data=st.data())
 def test_every_damage_raises(data):
     found = stored(VALUES, (2, 3), (4, 6))
@@ -172,6 +199,17 @@ def test_every_damage_raises(data):
         case "lost":
             del found.target.objects[key]
     with pytest.raises(IntegrityError, match=f"memory:{key}.*is damaged"):
+        found[...]
+
+
+@pytest.mark.parametrize("chunk", [(1, 3), (4, 3)])
+def test_the_shard_of_another_array_raises(chunk):
+    """It has as many chunks, and its checksums are right."""
+    found = stored(VALUES, (2, 3), (4, 6))
+    found[...]  # leaves values in the buffers of threads
+    other = encode_shard(VALUES[:1, :6], (chunk[0] * 2, 6), chunk, 0, 1)
+    found.target.objects["v/0/c/0/0"] = other
+    with pytest.raises(IntegrityError, match=r"v/0/c/0/0.*is damaged"):
         found[...]
 
 
@@ -273,7 +311,9 @@ def test_a_process_that_was_forked_reads_too(archive):
         "(volume,) = sansfilm.open(sys.argv[1])\n"
         "grid = volume.grids[0]\n"
         "before = grid[...].sum()\n"
-        "def child(): assert grid[...].sum() == before\n"
+        "def child():\n"
+        "    assert shards._pool.cache_info().currsize == 0  # the threads are the other's\n"
+        "    assert grid[...].sum() == before\n"
         "process = multiprocessing.get_context('fork').Process(target=child)\n"
         "process.start(); process.join(60); assert process.exitcode == 0, process.exitcode\n"
     )

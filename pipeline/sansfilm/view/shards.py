@@ -206,10 +206,10 @@ class Shards:
             low, high = max(start, at * edge), min(stop, (at + 1) * edge)
             inside.append(slice(low - at * edge, high - at * edge))
             outside.append(slice(low - start, high - start))
-        steps = np.empty(self.chunks, self.dtype).strides
-        first = sum(part.start * step for part, step in zip(inside, steps, strict=True))
-        last = sum((part.stop - 1) * step for part, step in zip(inside, steps, strict=True))
-        cells = _decode(data, first, last + self.dtype.itemsize, prod(self.chunks) * steps[-1])
+        first = np.ravel_multi_index([part.start for part in inside], self.chunks)
+        last = np.ravel_multi_index([part.stop - 1 for part in inside], self.chunks)
+        cell = self.dtype.itemsize
+        cells = _decode(data, int(first) * cell, int(last + 1) * cell, prod(self.chunks) * cell)
         out[tuple(outside)] = cells.view(self.dtype).reshape(self.chunks)[tuple(inside)]
 
 
@@ -247,6 +247,8 @@ def _decode(data: bytes, first: int, last: int, size: int) -> np.ndarray:
     cells: np.ndarray | None = getattr(_buffer, "cells", None)
     if cells is None or len(cells) < size:
         cells = _buffer.cells = np.empty(size, np.uint8)
+    if _HEAD.unpack_from(data)[4] != size:  # as in the shard of another level
+        raise _DamagedError
     packed, begin, end = _blocks(data, first, last)
     try:
         imagecodecs.blosc_decode(packed, out=cells[begin:end].data, numthreads=1)
