@@ -11,7 +11,7 @@ from benchmarks import machine, report
 from benchmarks.compare import Heat, compare, heats
 from benchmarks.field import BY_NAME, KINDS
 from benchmarks.inputs import Shape
-from benchmarks.measures import first_volume, planning, reading, scaling
+from benchmarks.measures import first_card, first_volume, planning, reading, scaling
 
 RESULTS = Path(__file__).with_name("results") / "compare.json"
 ALLOWED = 1.25
@@ -35,7 +35,7 @@ def main() -> int:
     sub.add_argument("--cache", type=Path, default=CACHE, help="where prepared inputs are kept")
     sub.add_argument("--json", type=Path, default=RESULTS, help="where results are added to")
     for name, command, words in (
-        ("measure", run_measures, "scaling, the first volume, planning, reading"),
+        ("measure", run_measures, "scaling, the first volume, planning, reading, first cards"),
         ("report", run_report, "write docs/benchmarks.md from the results"),
         ("check", run_check, "compare ratios, never seconds, with the committed results"),
     ):
@@ -44,7 +44,8 @@ def main() -> int:
         sub.add_argument("--cache", type=Path, default=CACHE)
         sub.add_argument("--json", type=Path, default=RESULTS)
         sub.add_argument("--full", action="store_true", help="more of it")
-        sub.add_argument("--only", choices=("scaling", "first_volume", "planning", "reading"))
+        sub.add_argument("--only", choices=("scaling", "first_volume", "planning", "reading",
+                                            "first_card"))  # fmt: skip
     options = parser.parse_args()
     code: int = options.command(options)
     return code
@@ -71,6 +72,7 @@ def run_measures(options: argparse.Namespace) -> int:
         measures = {
             "planning": lambda: planning(options.cache),
             "reading": lambda: reading(options.cache, work),
+            "first_card": lambda: first_card(options.cache, work),
             "first_volume": lambda: first_volume(options.cache, work),
             "scaling": lambda: scaling(options.cache, work, full=options.full),
         }
@@ -80,7 +82,8 @@ def run_measures(options: argparse.Namespace) -> int:
                 found = measure()
                 print(json.dumps(found, indent=1))
                 known = _known(options.json)
-                _write(options.json, {**known, "machine": machine.facts(), name: found})
+                machines = {**known.get("machines", {}), name: machine.facts()}
+                _write(options.json, {**known, "machines": machines, name: found})
     return 0
 
 

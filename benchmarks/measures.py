@@ -1,5 +1,6 @@
-"""What the comparison does not show: scaling, the first volume, planning, reading."""
+"""What the comparison does not show: scaling, the first volume, planning, reading, first cards."""
 
+import json
 import os
 import shutil
 import statistics
@@ -18,8 +19,6 @@ from benchmarks import machine
 from benchmarks.field import BY_NAME, SANSFILM
 from benchmarks.inputs import Input, Shape, prepare
 from benchmarks.running import run
-
-BATCH = 64
 
 
 def scaling(cache: Path, work: Path, *, full: bool) -> list[dict[str, Any]]:
@@ -172,3 +171,36 @@ def _readers(archive: Path, volume: Path, uid: str) -> dict[str, Callable[[Any],
         "tensorstore": lambda where: tensor[where].read().result(),
         "ngff-zarr": lambda where: lazy[where].compute(),
     }
+
+
+_CARD = """
+import json, sys, time
+begun = time.perf_counter()
+import sansfilm
+ready = time.perf_counter()
+volume = sansfilm.open(sys.argv[1])[sys.argv[2]]
+shown = eval(sys.argv[3])
+print(json.dumps([ready - begun, time.perf_counter() - ready]))
+"""
+
+
+def first_card(cache: Path, work: Path, rounds: int = 9) -> list[dict[str, Any]]:
+    """Measure what a new process takes to open an archive, choose a volume and show it once."""
+    entry = prepare(cache, Shape(1, 140), "htj2k")
+    out = work / "card"
+    run(BY_NAME[SANSFILM].command(entry.folder, out), environment=machine.SOURCES)
+    (uid,) = entry.series.values()
+    found = []
+    for shown in ("volume._repr_html_()", "repr(volume)"):
+        taken = []
+        for _ in range(rounds + 1):  # the first is for warming up
+            done = subprocess.run([sys.executable, "-c", _CARD, str(out), uid, shown],
+                                  env=os.environ | machine.SOURCES, capture_output=True,
+                                  check=True)  # fmt: skip
+            taken.append(json.loads(done.stdout))
+        loading, card = np.round(np.array(taken[1:]).T * 1e3).astype(int).tolist()
+        found.append({"what": shown, "import_ms": statistics.median(loading),
+                      "wall_ms": statistics.median(card),
+                      "range_ms": [min(card), max(card)]})  # fmt: skip
+    shutil.rmtree(out, ignore_errors=True)
+    return found

@@ -17,6 +17,9 @@ GOALS = {
     Shape(20, 140).name: {"raw": 1.5, "j2k": 1.15, "jpegls": 1.35, "htj2k": 1.5},
 }
 """Times the floor's: wall for one series, wall and processor for twenty."""
+MEASURES = {"scaling": "scaling", "first": "first_volume", "planning": "planning",
+            "reading": "reading", "cards": "first_card"}  # fmt: skip
+"""Parts of the page, by the measures that they show: these may be of another machine."""
 MANY, RATE = 500, 25
 """Of so many small series, so many each second and core."""
 
@@ -35,9 +38,14 @@ def write(results: Mapping[str, Any], page: Path, images: Path) -> None:
         "first": _first(results.get("first_volume")),
         "planning": _planning(results.get("planning", ())),
         "reading": _reading(results.get("reading", ())),
+        "cards": _cards(results.get("first_card", ())),
         "costs": _costs(results),
         "storage": STORAGE.read_text().strip() if STORAGE.exists() else "Not measured.",
     }  # fmt: skip
+    for part, name in MEASURES.items():
+        facts = results.get("machines", {}).get(name, results["machine"])
+        if facts != results["machine"]:
+            parts[part] = f"On {_machine(facts)}:\n\n{parts[part]}"
     text = TEXT.read_text()
     for name, part in parts.items():
         text = text.replace(f"{{{name}}}", part)
@@ -197,6 +205,12 @@ def _reading(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += [{**row, "times": f"{row['wall_ms'] / fastest:.2f}"} for row in inside]
     return _table(lines, (("region", "region"), ("reader", "reader"), ("wall ms", "wall_ms"),
                           ("x fastest", "times"), ("CPU ms", "cpu_ms")))  # fmt: skip
+
+
+def _cards(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [{**row, "range": "{}-{}".format(*row["range_ms"])} for row in rows]
+    return _table(lines, (("shown", "what"), ("wall ms", "wall_ms"), ("range", "range"),
+                          ("import before, ms", "import_ms")))  # fmt: skip
 
 
 def _costs(results: Mapping[str, Any]) -> str:

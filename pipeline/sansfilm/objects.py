@@ -17,7 +17,10 @@ class Readable(Protocol):
         ...
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Read an object, or a range of it; FileNotFoundError if there is none."""
+        """Read an object, or a range of it; FileNotFoundError if there is none.
+
+        A negative offset counts from the end; what a range has beyond the ends is left out.
+        """
         ...
 
     def find(self, prefix: str) -> dict[str, int]:

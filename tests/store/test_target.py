@@ -39,6 +39,8 @@ class Contract:
         assert target.get("series/1/x", 3, 4) == b"3456"
         assert target.get("series/1/x", 0, 1) == b"0"
         assert target.get("series/1/x", 8, 5) == b"89"
+        assert target.get("series/1/x", -3) == b"789"
+        assert target.get("series/1/x", -30) == b"0123456789"
 
     def test_put_replaces_also_by_something_shorter(self, target):
         target.put("x", b"long before")

@@ -102,12 +102,11 @@ def history(target: Objects) -> pa.Table:
     """
     rows = read_volumes(target)
     written = [_written(target, key) for key in rows["key"].to_pylist()]
-    # without its record a volume does not exist
-    there = columns.column([time is not None for time in written], pa.bool_())
     uris = [target.join(key) for key in rows["key"].to_pylist()]
     for name, values in (("uri", uris), ("committed_at", written)):
         rows = rows.append_column(name, columns.column(values, pa.string()))
-    rows = rows.filter(there)
+    if None in written:  # without its record a volume does not exist; loads pyarrow.compute
+        rows = rows.filter(columns.column([time is not None for time in written], pa.bool_()))
     known = rows.select(["volume_id", "supersedes", "superseded_by"]).to_pylist()
     later = [row["superseded_by"] for row in table.superseded(known)]
     at = rows.schema.get_field_index("superseded_by")

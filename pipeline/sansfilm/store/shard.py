@@ -4,7 +4,7 @@ A shard is its chunks one after the other and an index of (offset, length) pairs
 at its end. Every chunk is blosc(zstd, bit shuffle) with a CRC32C of its own. Encoding it here
 instead of through zarr-python costs 0.35 against 0.47 CPU s per 84 MB, gives each object's
 bytes once for its digest, and keeps zarr out of the workers. All chunks are written, also those
-of one value: a missing chunk is damage, never air.
+of one value: a missing chunk is damage, never air. `view.shards` reads them.
 """
 
 import struct

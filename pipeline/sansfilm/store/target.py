@@ -150,6 +150,8 @@ class LocalTarget:
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """See Objects.get."""
         with _errors(self.join(key), "read"), Path(self.join(key)).open("rb") as file:
+            if offset < 0:
+                offset = max(0, os.fstat(file.fileno()).st_size + offset)
             file.seek(offset)
             return file.read(-1 if length is None else length)
 

@@ -8,13 +8,13 @@ import pyarrow as pa
 from sansfilm.errors import VolumeNotFoundError
 from sansfilm.objects import Objects
 from sansfilm.view.axis_values import shortened
-from sansfilm.view.select import Day, Names, ask, matching
 from sansfilm.view.volume import Volume
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sansfilm.view.patches import PatchDataset, Transform
+    from sansfilm.view.select import Day, Names
 
 _LENGTHS = ("spacing_min_mm", "spacing_max_mm", "shear_deg")
 """Columns of numbers that single images and those without a place do not have."""
@@ -54,7 +54,10 @@ class Archive:
 
     def _current(self) -> pa.Table:
         rows = self._volumes()
-        return rows.filter(rows["superseded_by"].is_null())
+        newer = rows["superseded_by"]
+        if newer.null_count == len(newer):  # as in most archives; to filter loads Arrow's kernels
+            return rows
+        return rows.filter(newer.is_null())
 
     @property
     def volumes(self) -> "pd.DataFrame":
@@ -67,11 +70,11 @@ class Archive:
     def select(
         self,
         *,
-        modality: Names = None,
-        verdict: Names = None,
-        body_part: Names = None,
-        patient_key: Names = None,
-        date: tuple[Day, Day] | None = None,
+        modality: "Names" = None,
+        verdict: "Names" = None,
+        body_part: "Names" = None,
+        patient_key: "Names" = None,
+        date: "tuple[Day, Day] | None" = None,
     ) -> "Archive":
         """Return the volumes for which all that is named holds, as the archive is now.
 
@@ -89,6 +92,8 @@ class Archive:
         OptionError
             If the archive has no volume of such a name: the message tells those that it has.
         """
+        from sansfilm.view.select import matching
+
         named = {"modality": modality, "verdict": verdict, "body_part": body_part,
                  "patient_key": patient_key}  # fmt: skip
         chosen = matching(self._current(), named, date)
@@ -107,6 +112,8 @@ class Archive:
         OptionError
             If DuckDB does not understand it.
         """
+        from sansfilm.view.select import ask
+
         tables = {"volumes": self._current, "problems": self._problems, "objects": self._objects}
         return ask(question, tables)
 

@@ -45,7 +45,7 @@ def volume_card(volume: "Volume", sizes: Mapping[str, int]) -> str:
     sizes : mapping
         Bytes of each stored object, by its key in the volume.
     """
-    own, array = volume.attributes, volume.array
+    own, array = volume.attributes, volume.grids[0]
     spacing = _in_space(volume.axes, volume.spacing_mm)
     kind = own.get("spacing_kind", "patient")
     told = f"{markup.shape(spacing)} mm" if any(spacing) else "spacing not known"
@@ -54,13 +54,13 @@ def volume_card(volume: "Volume", sizes: Mapping[str, int]) -> str:
     if own["lossy"]["is_lossy"]:
         told += " · lossy"
     what = f"{markup.shape(array.shape)} ({', '.join(volume.axes)}) {array.dtype} {volume.unit}"
-    last = len(volume.levels) - 1
+    last = len(volume.grids) - 1
     window = choose_window(volume, None)
     pictures = [_figure(volume, view, window) for view in hang(volume, last, volume.affine(last))]
     levels = [
         (number, markup.shape(level.shape), markup.shape(level.chunks),
          markup.size(sum(size for key, size in sizes.items() if key.startswith(f"{number}/c"))))
-        for number, level in enumerate(volume.levels)
+        for number, level in enumerate(volume.grids)
     ]  # fmt: skip
     stored = f"{markup.size(sum(sizes.values()))} stored, {markup.size(array.nbytes)} in memory"
     return markup.card(

@@ -42,7 +42,7 @@ def choose_places(volume: "Volume", at: Mapping[str, int]) -> dict[str, int]:
     OptionError
         If there is no such axis or index.
     """
-    sizes = dict(zip(volume.axes, volume.levels[0].shape, strict=True))
+    sizes = dict(zip(volume.axes, volume.grids[0].shape, strict=True))
     placed = "czyx" if volume.affine_lps is not None else "cyx"
     further = {axis: size for axis, size in sizes.items() if axis not in placed}
     for axis, place in at.items():
@@ -57,7 +57,7 @@ def choose_places(volume: "Volume", at: Mapping[str, int]) -> dict[str, int]:
 def place_title(volume: "Volume", axis: str, place: int) -> str:
     """Return which place of an axis is shown, counted from 1, and what is there."""
     name = {"i": "image", "t": "time"}.get(axis, axis)
-    size = volume.levels[0].shape[volume.axes.index(axis)]
+    size = volume.grids[0].shape[volume.axes.index(axis)]
     told = label(volume.attributes["axes_values"].get(axis), place)
     return f"{name} {place + 1} of {size}" + (f": {told}" if told else "")
 
@@ -77,7 +77,7 @@ def hang(
 
 def count_cuts(volume: "Volume", level: int, affine: np.ndarray) -> dict[str, int]:
     """Return through how many places of a level each plane can be cut, by its title."""
-    axis_of, shape = nearest_axes(affine[:3, :3]), volume.levels[level].shape[-3:]
+    axis_of, shape = nearest_axes(affine[:3, :3]), volume.grids[level].shape[-3:]
     return {title: shape[3 - axis_of[down] - axis_of[across]] for title, down, across, _ in HANG}
 
 
@@ -95,7 +95,7 @@ def cut_views(
     """
     steps = affine[:3, :3]
     axis_of = nearest_axes(steps)
-    array = volume.levels[level]
+    array = volume.grids[level]
     shape = array.shape[-3:]
     absent = absent_slices(volume, level, places)
     views = []
@@ -140,7 +140,7 @@ def cut_images(volume: "Volume", level: int, at: Mapping[str, int]) -> list[View
 
     Only the chosen one where one is chosen.
     """
-    array = volume.levels[level]
+    array = volume.grids[level]
     places = choose_places(volume, at)
     stack = list(places)[-1]  # what runs through the images; the axes before it are chosen
     size = array.shape[volume.axes.index(stack)]
@@ -160,7 +160,7 @@ def absent_slices(volume: "Volume", level: int, places: Mapping[str, int]) -> np
     """Tell which slices of a level have no frame of level 0 below them; shape (z,)."""
     number = volume.axes.index("z")
     outer = tuple(places[axis] for axis in volume.axes[:number] if axis != "c")
-    absent = np.zeros(volume.levels[0].shape[number], bool)
+    absent = np.zeros(volume.grids[0].shape[number], bool)
     for index in volume.attributes["missing"]:
         *before, slice_number = index if isinstance(index, list) else (index,)
         if not before or tuple(before) == outer:

@@ -53,8 +53,8 @@ def show(volume: "Volume", window: Any, level: int | None, at: Mapping[str, int]
     """See Volume.show."""
     if level is None:
         level = next(
-            (n for n, array in enumerate(volume.levels) if max(array.shape[-2:]) <= _FINE),
-            len(volume.levels) - 1,
+            (n for n, array in enumerate(volume.grids) if max(array.shape[-2:]) <= _FINE),
+            len(volume.grids) - 1,
         )
     volume.factors(level)  # checks the level
     figure = draw(volume, window, level, at, {})

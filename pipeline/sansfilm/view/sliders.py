@@ -19,7 +19,7 @@ def make_sliders(
 
     Planes are counted to the left, the back and the head of the patient.
     """
-    sizes = dict(zip(volume.axes, volume.levels[0].shape, strict=True))
+    sizes = dict(zip(volume.axes, volume.grids[0].shape, strict=True))
     places = choose_places(volume, at)
     affine = volume.affine(level)
     cuts = {} if affine is None else count_cuts(volume, level, affine)

@@ -12,6 +12,7 @@ import numpy as np
 from sansfilm.errors import IntegrityError, OptionError, VolumeNotFoundError
 from sansfilm.model import Verdict
 from sansfilm.objects import Readable
+from sansfilm.view.shards import Shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +75,9 @@ class StoredVolume:
     def _damaged(self, name: str) -> IntegrityError:
         where = self._target.join(f"{self.key}/{name}")
         return IntegrityError(where, "is damaged: see `sansfilm verify`")
+
+    def _paths(self) -> list[str]:
+        return [dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]]
 
     def _open(self, paths: Sequence[str]) -> "list[zarr.Array[Any]]":
         from sansfilm.view.zarr_store import open_levels
@@ -169,7 +173,21 @@ class StoredVolume:
     @cached_property
     def levels(self) -> "list[zarr.Array[Any]]":
         """Zarr arrays of all resolution levels, full resolution first. A lost chunk raises."""
-        return self._open([dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]])
+        return self._open(self._paths())
+
+    @cached_property
+    def grids(self) -> "list[Shards | zarr.Array[Any]]":
+        """Shape, dtype, chunks and values of each of `levels`, where that suffices.
+
+        Of a volume at hand without loading zarr-python, which takes as long as the rest of a card.
+        """
+        if "levels" in self.__dict__:
+            return list(self.levels)
+        found = [
+            Shards.of(self._target, f"{self.key}/{path}", self.read(f"{path}/zarr.json"))
+            for path in self._paths()
+        ]
+        return [self.levels[n] if grid is None else grid for n, grid in enumerate(found)]
 
     @property
     def array(self) -> "zarr.Array[Any]":

@@ -467,8 +467,9 @@ class Volume(StoredVolume):
         return export(self, path, level)
 
     def __repr__(self) -> str:
-        shape = " x ".join(str(size) for size in self.array.shape)
-        return f"<sansfilm.Volume {self.modality} {shape} {self.array.dtype}, {self.verdict.code}>"
+        shape = " x ".join(str(size) for size in self.grids[0].shape)
+        kind = self.grids[0].dtype
+        return f"<sansfilm.Volume {self.modality} {shape} {kind}, {self.verdict.code}>"
 
     def _repr_html_(self) -> str:
         """Show what it is in a notebook; the smallest level is all that is read of the voxels."""

@@ -5,16 +5,16 @@ from typing import Any
 
 import zarr
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype, cpu
-from zarr.registry import register_pipeline
+from zarr.core.buffer import Buffer, BufferPrototype, cpu, default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
+from sansfilm.errors import SansfilmError
 from sansfilm.objects import Readable
 from sansfilm.remote import harden, options_for
-from sansfilm.view.pipeline import ShardPipeline
+from sansfilm.view.shards import Shards
 
-register_pipeline(ShardPipeline)
-_PIPELINE = f"{ShardPipeline.__module__}.{ShardPipeline.__qualname__}"
+_PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
+"""Decodes the chunks of a local shard without a coroutine for each: a fifth less of the time."""
 
 
 def open_levels(
@@ -30,13 +30,43 @@ def open_levels(
         The ``zarr.json`` of each path, which need not be fetched again.
     """
     store = _Known(_store(target, volume), documents)
-    with zarr.config.set({"codec_pipeline.path": _PIPELINE}):  # arrays keep what they open with
-        return [
-            zarr.open_array(
+    found = []
+    for path in paths:
+        with zarr.config.set({"codec_pipeline.path": _PIPELINE}):  # it keeps what it opens with
+            array = zarr.open_array(
                 store, path=path, mode="r", zarr_format=3, config={"read_missing_chunks": False}
             )
-            for path in paths
-        ]
+        shards = Shards.of(target, f"{volume}/{path}", documents[f"{path}/zarr.json"])
+        found.append(array if shards is None else ShardedArray(array.async_array, shards))
+    return found
+
+
+class ShardedArray(zarr.Array[Any]):
+    """A Zarr array whose values `shards` reads, where it is asked for whole numbers and slices.
+
+    All else is left to zarr-python. What is damaged raises the errors of zarr-python.
+    """
+
+    def __init__(self, array: Any, shards: Shards | None = None) -> None:
+        super().__init__(array)
+        self._shards = shards
+
+    def __getitem__(self, selection: Any) -> Any:
+        """See `zarr.Array.__getitem__`."""
+        if self._shards and default_buffer_prototype().nd_buffer is cpu.NDBuffer:
+            found = self._shards.spans(selection)
+            if found is not None:
+                try:
+                    return self._shards.read(*found)
+                except SansfilmError:
+                    super().__getitem__(selection)  # its words, unless it takes damage for air
+                    raise
+        return super().__getitem__(selection)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take what is in memory along once, in the store of zarr-python."""
+        at_hand = self._shards and self._shards.target.url.startswith("memory:")
+        return self.__dict__ | ({"_shards": None} if at_hand else {})
 
 
 class _Known(WrapperStore[Store]):
