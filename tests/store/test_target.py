@@ -242,11 +242,12 @@ class TestLocal(Atomic, Shared):
     def test_a_replacement_that_fails_half_way_leaves_the_old_object(self, target, monkeypatch):
         target.put("a", b"before")
 
-        def half(path, data):
-            with path.open("wb") as file:
-                file.write(data[:2])
+        def half(file, data):
+            with open(file, "wb", closefd=isinstance(file, Path)) as opened:
+                opened.write(data[:2])
             raise OSError(errno.ENOSPC, "full")
 
+        monkeypatch.setattr(target_module, "_write_all", half)
         monkeypatch.setattr(Path, "write_bytes", half)
         with pytest.raises(TargetError, match="free some space"):
             target.put("a", b"after!")

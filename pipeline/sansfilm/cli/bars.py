@@ -42,6 +42,10 @@ class Lines(Progress):
         """See Progress."""
         self._say(f"{volumes} volumes, {unchanged} already there, {slabs} slabs to write")
 
+    def slabs_found(self, slabs: int) -> None:
+        """See Progress."""
+        self._say(f"{slabs} slabs were stored by an earlier run")
+
     def cluster_started(self, dashboard: str) -> None:
         """See Progress."""
         self._say(f"Dask dashboard: {dashboard}")
