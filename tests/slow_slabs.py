@@ -44,7 +44,7 @@ def slow(write, log, seconds, target, run, plan):
     """Write a slab, slowly."""
 
     def note(what):
-        with open(log, "a") as file:
+        with Path(log).open("a") as file:
             file.write(f"{what} {plan.index}\n")
 
     note("begun")
@@ -61,4 +61,4 @@ if __name__ == "__main__":
     convert.write_slab = partial(slow, convert.write_slab, log, float(seconds))
     how = {} if workers == "threads" else {"workers": int(workers)}
     with draining():
-        print(ingest(sources, url, options=THIN, **how).slabs_before)
+        sys.stdout.write(f"{ingest(sources, url, options=THIN, **how).slabs_before}\n")

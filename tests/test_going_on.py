@@ -135,7 +135,9 @@ def test_a_stop_before_any_write_or_delete(sources, quiet, tmp_path, tree, monke
     assert stops == len(expected) + 1 + SLABS  # the mark twice; 5 checkpoints, and one delete
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(plan=st.lists(st.integers(0, SLABS), max_size=4), seed=st.integers(0, 99))
 def test_any_stops_with_anything_lost_between_them(
     sources, quiet, tmp_path_factory, tree, plan, seed

@@ -138,7 +138,7 @@ def test_a_checkpoint_of_another_version_is_none_and_does_not_come_back(slabs, m
     """It wrote other bytes to the same keys, and so does this one: the first may not trust them."""
     target = MemoryTarget()
     filled(target, slabs)
-    versions = {name: "0.0" for name in commit._NAMED}
+    versions = dict.fromkeys(commit._NAMED, "0.0")
     with monkeypatch.context() as patch:
         patch.setattr(commit, "_versions", lambda: versions)
         assert Checkpoints(target, OPTIONS).load(slabs) == []

@@ -161,7 +161,10 @@ def _unpacked(
     return SlabResult(
         index,
         tuple(StoredObject(*stored) for stored in objects),
-        tuple(FrameResult(*told, notes=tuple(notes)) for *told, notes in frames),
+        tuple(
+            FrameResult(uid, number, digest, decoder, notes=tuple(notes))
+            for uid, number, digest, decoder, notes in frames
+        ),
         (low, high),
         strange=tuple(strange),
     )
