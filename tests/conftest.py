@@ -86,7 +86,8 @@ def plugins(tmp_path, monkeypatch):
     """
     folder = tmp_path / "plugins"
     caches = (registry._others, registry.backend, registry.readers, registry._why_not,
-              device_backends.backends, device_backends.readers)  # fmt: skip
+              device_backends.names, device_backends.backends, device_backends.readers,
+              device_backends.present)  # fmt: skip
     monkeypatch.setattr(device, "DEVICE", device.Device())
 
     def install(group: str = registry.GROUP, **sources: str) -> Path:

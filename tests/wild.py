@@ -19,7 +19,7 @@ REFUSED = {
 """Words that cost the frame only."""
 
 SOURCE = """
-import ctypes, os, sys, time
+import ctypes, os, stat, time
 import numpy as np
 from sansfilm.decode.contract import Reads
 from sansfilm.decode.imagecodecs_backend import ImagecodecsDecoder
@@ -27,6 +27,12 @@ from sansfilm.errors import FrameDecodeError
 
 class Odd(Exception):
     pass
+
+def is_socket(fd):
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 class Decoder:
     name, requires = "wild", "nothing"
@@ -64,7 +70,8 @@ class Decoder:
         os._exit(7)
 
     def nonsense(self, spec):
-        os.write(int(sys.argv[2]), b"{}\\n")
+        (link,) = (fd for fd in range(3, 100) if is_socket(fd))
+        os.write(link, b"{}\\n")
         return np.zeros(spec.shape, spec.container)
 
     def sleep(self, spec):

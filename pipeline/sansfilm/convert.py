@@ -23,7 +23,7 @@ from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.recent import RECENT
 from sansfilm.report import Ledger
 from sansfilm.run.choose import choose_runner, cores, is_large
-from sansfilm.run.contract import Outcome, Runner
+from sansfilm.run.contract import Outcome, Runner, attempt
 from sansfilm.run.interrupt import check, going, interrupted
 from sansfilm.store.checkpoint import Checkpoints
 from sansfilm.store.commit import commit_volume, is_committed
@@ -120,7 +120,11 @@ def headers(
     """
     threads = 0 if not soon else 1 if runner.map is map else cores()
     read, lost = partial(read_headers, options.budgets, threads), list[FileRef]()
-    for outcome in runner.run(read, going(batched(files, HEADERS_AT_ONCE))):
+    # the first one here, before there are threads: a process with one thread can fork its guards
+    first = 1 if runner.gpus is None else 0
+    for file in files[:first]:
+        yield attempt(partial(read, alike=len(files)), (file,))
+    for outcome in runner.run(read, going(batched(files[first:], HEADERS_AT_ONCE))):
         if outcome.error and len(outcome.task) > 1:
             lost += outcome.task
         else:

@@ -21,10 +21,16 @@ from sansfilm.run.contract import OnGpu, Runner
 from sansfilm.store.writer import put_slab
 
 
-def read_headers(budgets: Budgets, threads: int, files: Sequence[FileRef]) -> list[Found]:
-    """Read a batch of files up to their Pixel Data; so many threads here will decode it soon."""
+def read_headers(
+    budgets: Budgets, threads: int, files: Sequence[FileRef], alike: int = 1
+) -> list[Found]:
+    """Read a batch of files up to their Pixel Data; so many threads here will decode it soon.
+
+    Each may stand for so many that are `alike`.
+    """
     found = read_files(budgets, files)
-    expect((frame.spec for one in found if isinstance(one, list) for frame in one), threads)
+    specs = (frame.spec for one in found if isinstance(one, list) for frame in one)
+    expect(specs, threads, alike)
     return found
 
 

@@ -15,7 +15,7 @@ import wild
 
 import sansfilm
 from sansfilm import convert
-from sansfilm.decode import guarded, syntaxes
+from sansfilm.decode import guard_process, guarded, syntaxes
 from sansfilm.decode.frames import decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
 from sansfilm.decode.guarded import GUARDS, decode_frames, decode_one, expect
@@ -29,9 +29,11 @@ HOW = Decoding(PREFER)
 WILD = Decoding(("wild",), seconds=1)
 
 
-@pytest.fixture(autouse=True)
-def _no_guard_is_left():
-    """Begin and end without guards, and without their processes."""
+@pytest.fixture(autouse=True, params=["forked", "new"])
+def _no_guard_is_left(request, monkeypatch):
+    """Begin and end without guards, and without their processes; of both kinds."""
+    if request.param == "new":
+        monkeypatch.setattr(guard_process, "_may_fork", lambda: False)
     GUARDS.close()
     before = children()
     yield
@@ -56,8 +58,9 @@ def batch(spec):
 
 def children():
     """Return the guards; one that is dead and not waited for has no command line any more."""
+    ours = psutil.Process().cmdline()
     return {child.pid for child in psutil.Process().children()
-            if child.status() == psutil.STATUS_ZOMBIE
+            if child.status() == psutil.STATUS_ZOMBIE or child.cmdline() == ours
             or "guard_worker" in " ".join(child.cmdline())}  # fmt: skip
 
 
@@ -186,7 +189,8 @@ def test_a_free_guard_that_died_is_replaced(batch):
 
 
 def test_a_process_that_cannot_start_is_said_so(monkeypatch, batch):
-    monkeypatch.setattr("sansfilm.decode.guard._RUN", "raise SystemExit(3)")
+    monkeypatch.setattr(guard_process, "_RUN", "raise SystemExit(3)")
+    monkeypatch.setattr(guard_process.guard_worker, "main", lambda *fds: os._exit(3))
     stored, frames = batch(3)
     errors = check(decode_frames(frames, HOW), stored, range(3))
     assert {error.message for error in errors.values()} == {

@@ -24,9 +24,12 @@ def kernels(gpu, monkeypatch):
     if gpu is kernels_on_host.as_host_array:
         monkeypatch.setattr(gpu_backends, "has_gpu", lambda: True)
         monkeypatch.setattr(gpu_backends, "_installed", lambda package: False)
-    device_backends.readers.cache_clear()
+        monkeypatch.setattr(device_backends, "has_driver", lambda: True)
+    for cached in (device_backends.readers, device_backends.present):
+        cached.cache_clear()
     yield
-    device_backends.readers.cache_clear()
+    for cached in (device_backends.readers, device_backends.present):
+        cached.cache_clear()
 
 
 def frame(stored, syntax, bits, *, samples=1):
@@ -106,6 +109,7 @@ def test_nvjpeg2000_that_only_pretends_is_found_out(fake, monkeypatch):
     """The library writes bytes of its own: the canary sees it, and the CPU decodes."""
     monkeypatch.setattr(device, "DEVICE", device.Device())
     monkeypatch.setattr(gpu_backends, "has_gpu", lambda: True)
+    monkeypatch.setattr(device, "present", lambda: True)
     monkeypatch.setattr(gpu_backends, "_installed", lambda package: "nvjpeg2k" in package)
     monkeypatch.setattr(_nvjpeg2k_api, "find_library", lambda: fake.path)
     device_backends.readers.cache_clear()

@@ -19,7 +19,7 @@ import numpy as np
 from sansfilm.decode import codestream, syntaxes
 from sansfilm.decode.area import stored_bytes
 from sansfilm.decode.contract import NOT_READ, DeviceDecoder
-from sansfilm.decode.device_backends import backends, reader, readers
+from sansfilm.decode.device_backends import names, present, reader, readers
 from sansfilm.decode.device_queue import Part, Queue, room_for
 from sansfilm.decode.frames import Encoded
 from sansfilm.decode.rates import Rates
@@ -56,7 +56,7 @@ def wanted(plan: SlabPlan, *, cores: float = 1) -> bool:
 
 def has_decoded(result: SlabResult) -> bool:
     """Tell whether a device has decoded any frame of a slab."""
-    return any(frame.decoder in backends() for frame in result.frames)
+    return any(frame.decoder in names() for frame in result.frames)
 
 
 def decode(frames: Sequence[Encoded], how: Decoding, on_cpu: OnCpu) -> Iterator[Decoded]:
@@ -67,7 +67,8 @@ def decode(frames: Sequence[Encoded], how: Decoding, on_cpu: OnCpu) -> Iterator[
     on_cpu : callable
         ``on_cpu(frames, how)`` decodes what is not for the device.
     """
-    return DEVICE.decode(frames, how, on_cpu) if how.device != "cpu" else on_cpu(frames, how)
+    here = how.device != "cpu" and present()
+    return DEVICE.decode(frames, how, on_cpu) if here else on_cpu(frames, how)
 
 
 class Device:

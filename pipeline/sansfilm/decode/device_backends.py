@@ -1,5 +1,7 @@
 """Which decoders for devices there are, ours and those of others, and what they read."""
 
+import ctypes
+import os
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,6 +18,12 @@ OURS = {
         ("nvjpeg2000", "Jpeg2000"), ("nvimagecodec", "Jpeg"),
     )
 }  # fmt: skip
+
+
+@cache
+def names() -> frozenset[str]:
+    """Return the names of all backends, whether they can be loaded or not."""
+    return frozenset(OURS) | {entry.name for entry in entry_points(group=GROUP)}
 
 
 @cache
@@ -46,8 +54,20 @@ def readers(transfer_syntax: str, *, installed: bool = True) -> tuple[DeviceDeco
     )  # fmt: skip
 
 
+def has_driver() -> bool:
+    """Tell whether there is an NVIDIA driver: asking costs nothing, loading the backends does."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@cache
 def present() -> bool:
     """Tell whether this machine has a device that decodes anything."""
+    if not has_driver() and names() == OURS.keys():
+        return False
     return any(readers(syntax) for syntax in syntaxes.NAMES)
 
 

@@ -4,8 +4,6 @@ None of them has run on a GPU yet (docs/kernels.md). They decode in the process 
 read has been looked at by our own readers of headers first.
 """
 
-import ctypes
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
@@ -17,6 +15,7 @@ import numpy as np
 from sansfilm.decode import syntaxes
 from sansfilm.decode.codestream import without_jp2
 from sansfilm.decode.contract import GREY, NOT_READ, Reads
+from sansfilm.decode.device_backends import has_driver
 from sansfilm.model import FrameSpec
 from sansfilm_kernels import (
     FrameStatus,
@@ -38,11 +37,7 @@ _QUIET = (FrameStatus.UNSUPPORTED, FrameStatus.MISMATCH)
 @cache
 def has_gpu() -> bool:
     """Tell whether there is a driver, CuPy and a GPU; CuPy is not imported without a driver."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    return gpu_available()
+    return has_driver() and gpu_available()
 
 
 class _Backend:

@@ -1,8 +1,6 @@
 """A guard process, as seen by who asks it: one process that decodes, and may die of it."""
 
 import contextlib
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -10,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sansfilm.decode import guard_process
 from sansfilm.decode.area import Area, layout
 from sansfilm.decode.frames import Encoded
 from sansfilm.decode.guard_worker import READY, seconds_for
@@ -21,12 +20,6 @@ START_S = 60
 """Seconds in which a process has to be there; it takes a tenth of one on an idle machine."""
 GRACE_S = 5
 """Seconds beyond a frame's time after which its process is ended from outside."""
-_RUN = """\
-import sys, json
-sys.path[:] = json.loads(sys.argv[1])
-from sansfilm.decode.guard_worker import main
-main(*map(int, sys.argv[2:]))
-"""
 
 
 class GuardLostError(Exception):
@@ -78,14 +71,7 @@ class Guard:
         ours, theirs = socket.socketpair()
         with theirs:
             passed = theirs.fileno(), *(area.fd for area in self._areas)
-            # A plain start of Python: no fork of this process with its threads, and no need for
-            # a main guard in somebody's script. One thread: numpy's are not needed here.
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, json.dumps(sys.path), *map(str, passed)],
-                pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )  # fmt: skip
+            self._process = guard_process.start(*passed)
         self._link, self._lines = ours, ours.makefile("rb")
 
     @property

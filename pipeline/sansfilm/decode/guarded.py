@@ -88,12 +88,12 @@ def decode_one(frame: bytes | memoryview, spec: FrameSpec, how: Decoding) -> np.
     return stored
 
 
-def expect(specs: Iterable[FrameSpec], threads: int) -> None:
-    """Start guards for frames that so many threads will decode soon: it takes a tenth of a second.
+def expect(specs: Iterable[FrameSpec], threads: int, alike: int = 1) -> None:
+    """Start guards, which takes up to 0.1 s, for frames that so many threads will decode soon.
 
-    None are started for frames that need no codec.
+    None are started for frames that need no codec. There are so many `alike` to each.
     """
-    size = sum(stored_bytes(spec) for spec in specs if spec.transfer_syntax not in _PLAIN)
+    size = alike * sum(stored_bytes(s) for s in specs if s.transfer_syntax not in _PLAIN)
     if size and threads and _guards_work():
         GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
 
