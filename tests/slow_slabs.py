@@ -3,8 +3,8 @@
     slow_slabs.py SOURCES ARCHIVE LOG EVERY_S SLAB_S WORKERS
 
 Each slab that is begun, and each that is made, is a line of LOG. Checkpoints are written every
-EVERY_S seconds, with 0 after each slab. WORKERS is a number, or "threads". Prints how many slabs
-were there before.
+EVERY_S seconds, with 0 after each slab, with "usual" as always. WORKERS is a number, or "threads".
+Prints how many slabs were there before.
 """
 
 import os
@@ -56,8 +56,9 @@ def slow(write, log, seconds, target, run, plan):
 
 if __name__ == "__main__":
     sources, url, log, every, seconds, workers = sys.argv[1:]
-    checkpoint.EVERY_S = float(every)
-    checkpoint.SHARE *= checkpoint.EVERY_S > 0
+    if every != "usual":
+        checkpoint.FIRST_S = checkpoint.EVERY_S = float(every)
+        checkpoint.SHARE *= checkpoint.EVERY_S > 0
     convert.write_slab = partial(slow, convert.write_slab, log, float(seconds))
     how = {} if workers == "threads" else {"workers": int(workers)}
     with draining():

@@ -39,8 +39,8 @@ class KilledError(BaseException):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Write a checkpoint after each slab, or small volumes would have none."""
-    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    for name in ("FIRST_S", "EVERY_S", "SHARE"):
+        monkeypatch.setattr(checkpoint, name, 0)
 
 
 @pytest.fixture(scope="module")

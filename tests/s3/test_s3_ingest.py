@@ -173,8 +173,8 @@ def test_requests_of_a_volume_that_goes_on(bucket, made, counted, monkeypatch):
         return write(target, run, plan)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "EVERY_S", 0.0)
-        patch.setattr(checkpoint, "SHARE", 0)
+        for name in ("FIRST_S", "EVERY_S", "SHARE"):
+            patch.setattr(checkpoint, name, 0)
         patch.setattr(convert, "write_slab", stopping)
         with pytest.raises(TargetError):
             sansfilm.ingest(made.folder, url, options=SMALL, workers=1)

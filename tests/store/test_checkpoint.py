@@ -209,9 +209,9 @@ def test_not_more_often_than_every_so_many_seconds(slabs, clock):
         noted.note(slab, done[slab.index])
         return target.asked
 
-    every = checkpoint.EVERY_S
-    assert writes(slabs[0], every / 2) == []
-    assert writes(slabs[1], every / 2) == ["put"]
+    first, every = checkpoint.FIRST_S, checkpoint.EVERY_S
+    assert writes(slabs[0], first / 2) == []
+    assert writes(slabs[1], first / 2) == ["put"]
     assert writes(slabs[1], every) == []  # nothing new
     target.slow = every
     assert writes(slabs[2], 0) == ["put"]
@@ -225,7 +225,7 @@ def test_what_ends_soon_asks_nothing_of_the_storage(slabs, clock):
     noted = Checkpoints(target, OPTIONS)
     for number in range(20):
         for slab in slabs:
-            clock[0] += checkpoint.EVERY_S / 5
+            clock[0] += checkpoint.FIRST_S / 5
             noted.note(replace(slab, volume=f"{slab.volume}{number}"), done[slab.index])
         noted.drop(f"{slab.volume}{number}")
     assert target.asked == []

@@ -24,8 +24,8 @@ from sansfilm.options import Options
 from sansfilm.store.commit import made_by
 
 CHECKPOINT = "_checkpoint"
-EVERY_S = 10.0
-"""Seconds of work between two checkpoints of a volume, and before the first."""
+FIRST_S, EVERY_S = 10.0, 5.0
+"""Seconds of work before the first checkpoint of a volume, and between two."""
 SHARE = 50
 """Writing checkpoints takes at most one part in so many of the time."""
 
@@ -93,7 +93,7 @@ class Checkpoints:
         """
         if result is None or not result.objects:  # lost, or with frames that failed
             return
-        volume = self._volumes.setdefault(slab.volume, _Volume(self._since + EVERY_S))
+        volume = self._volumes.setdefault(slab.volume, _Volume(self._since + FIRST_S))
         if slab.index not in volume.results:
             volume.results[slab.index] = result
             if time.monotonic() >= volume.due:
