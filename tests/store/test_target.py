@@ -254,6 +254,26 @@ class TestLocal(Atomic, Shared):
         assert target.find("") == {"a": 6}
         assert target.get("a") == b"before"
 
+    def test_objects_are_settled_by_a_sync_of_each(self, target, monkeypatch):
+        for key in "ab":
+            target.put(f"in/{key}", b"x")
+        synced, real = [], os.fsync
+
+        def fsync(file):
+            synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+            real(file)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        target.settle(["in/a", "in/gone", "in/b"])
+        assert synced == ["a", "b"]
+
+        def fail(file):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(TargetError, match="Input/output error"):
+            target.settle(["in/a"])
+
     def test_an_object_that_is_a_folder_is_an_error_not_a_mess(self, target):
         target.put("a/b", b"x")
         with pytest.raises(TargetError):

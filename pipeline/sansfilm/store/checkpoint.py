@@ -32,11 +32,15 @@ SHARE = 50
 
 @dataclass(slots=True)
 class _Volume:
-    """The results of a volume by slab, when they are written next, whether some are stored."""
+    """The results of a volume by slab, when they are written next, whether some are stored.
+
+    `unsettled` are keys of objects that a power cut might still take.
+    """
 
     due: float
     results: dict[int, SlabResult] = field(default_factory=dict)
     stored: bool = False
+    unsettled: list[str] = field(default_factory=list)
 
 
 class Checkpoints:
@@ -96,6 +100,7 @@ class Checkpoints:
         volume = self._volumes.setdefault(slab.volume, _Volume(self._since + FIRST_S))
         if slab.index not in volume.results:
             volume.results[slab.index] = result
+            volume.unsettled += [f"{slab.volume}/{stored.key}" for stored in result.objects]
             if time.monotonic() >= volume.due:
                 self._write(slab.volume)
 
@@ -119,6 +124,8 @@ class Checkpoints:
 
     def _write(self, volume: str) -> None:
         kept, started = self._volumes[volume], time.monotonic()
+        self._target.settle(kept.unsettled)
+        kept.unsettled.clear()
         data = self._encode(volume, kept.results.values())
         self._target.put(f"{volume}/{CHECKPOINT}", data)
         now = time.monotonic()

@@ -32,6 +32,9 @@ class Rebuilt:
         """See Objects.create; the record that is there already stays."""
         return not self.exists(key)
 
+    def settle(self, keys: Iterable[str]) -> None:
+        """See Objects.settle; what is made is written by who made this."""
+
     def delete(self, key: str) -> None:
         """Delete nothing."""
 
