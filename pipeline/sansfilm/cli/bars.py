@@ -75,6 +75,10 @@ class Bars(Progress):
         """See Progress."""
         self._slabs = self._bars.add_task("slabs", total=slabs)
 
+    def slabs_found(self, slabs: int) -> None:
+        """See Progress."""
+        self._bars.console.print(f"{slabs} slabs were stored by an earlier run")
+
     def cluster_started(self, dashboard: str) -> None:
         """See Progress."""
         self._bars.console.print(f"Dask dashboard: {dashboard}")

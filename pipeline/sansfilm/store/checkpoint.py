@@ -27,7 +27,7 @@ CHECKPOINT = "_checkpoint"
 FIRST_S, EVERY_S = 10.0, 5.0
 """Seconds of work before the first checkpoint of a volume, and between two."""
 SHARE = 50
-"""Writing checkpoints takes at most one part in so many of the time."""
+"""Writing them takes at most one part in so many of the time, on slow storage too."""
 
 
 @dataclass(slots=True)
