@@ -54,7 +54,7 @@ test-s3: .venv/.dev
 
 # As root also with nodes in networks of their own. -k chooses a part: make test-chaos CHAOS='-k kills'
 test-chaos: .venv/.dev
-	SANSFILM_WORKER_KILLS=200 SANSFILM_DRIVER_KILLS=50 SANSFILM_FAULTS=1000 SANSFILM_OUTAGE_S=6 \
+	SANSFILM_WORKER_KILLS=200 SANSFILM_DRIVER_KILLS=50 SANSFILM_VOLUME_KILLS=12 SANSFILM_FAULTS=1000 SANSFILM_OUTAGE_S=6 \
 	    SANSFILM_TWO_NODES=1 $(BIN)/python -m pytest tests/chaos $(CHAOS) \
 	    --timeout 1800 -o faulthandler_timeout=1700
 

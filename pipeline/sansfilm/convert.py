@@ -9,7 +9,7 @@ is done with an archive afterwards is in `archive` and `upkeep`, which join stag
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import batched
+from itertools import batched, chain, starmap
 from typing import Any
 
 from sansfilm.assemble.levels import plan_slabs
@@ -24,7 +24,8 @@ from sansfilm.planning.recent import RECENT
 from sansfilm.report import Ledger
 from sansfilm.run.choose import choose_runner, cores, enlarged
 from sansfilm.run.contract import Outcome, Runner, attempt
-from sansfilm.run.interrupt import check, going
+from sansfilm.run.interrupt import check, going, interrupted
+from sansfilm.store.checkpoint import Checkpoints
 from sansfilm.store.commit import commit_volume, is_committed
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
@@ -89,14 +90,22 @@ def convert(
             return plans
 
         slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
-        ledger.start(slabs, len(plans), there)
-        runner = larger(runner, len(slabs))
+        checkpoints = Checkpoints(target, options)
+        stored = [] if new else checkpoints.load(slabs)
+        left = ledger.start(slabs, len(plans), there, stored=stored)
+        runner = larger(runner, len(left))
         on_gpu = slabs_on_gpu(target, runner, options, here=gpu)
-        for outcome in runner.run(partial(write_slab, target, runner.map), going(slabs), on_gpu):
+        written = runner.run(partial(write_slab, target, runner.map), going(left), on_gpu)
+        for outcome in chain(starmap(Outcome, stored), written):
             results = ledger.slab(outcome.task, outcome.result, outcome.error)
-            if results is not None:
-                plan = todo.pop(outcome.task.volume)
-                finish_volume(target, plan, results, options, ledger, fresh)
+            if results is None:
+                checkpoints.note(outcome.task, outcome.result)
+                continue
+            plan = todo.pop(outcome.task.volume)
+            finish_volume(target, plan, results, options, ledger, fresh)
+            checkpoints.drop(plan.key)
+        if interrupted():
+            checkpoints.write()
         check()
         return [plan for plan in plans if plan.key not in todo]
 

@@ -20,6 +20,7 @@ _WORDS = {
     "started": "ingest into %(archive)s",
     "found": "%(files)s files to read",
     "planned": "%(volumes)s volumes, %(unchanged)s already there, %(slabs)s slabs to write",
+    "before": "%(slabs)s slabs were stored by an earlier run",
     "cluster": "Dask dashboard: %(dashboard)s",
     "slab": "slab %(slab)s: %(frames)s frames",
     "volume": "stored %(key)s",
@@ -52,6 +53,10 @@ class Events(Progress):
     def planned(self, volumes: int, slabs: int, unchanged: int) -> None:
         """See Progress."""
         self._emit("planned", {"volumes": volumes, "slabs": slabs, "unchanged": unchanged})
+
+    def slabs_found(self, slabs: int) -> None:
+        """See Progress."""
+        self._emit("before", {"slabs": slabs})
 
     def cluster_started(self, dashboard: str) -> None:
         """See Progress."""

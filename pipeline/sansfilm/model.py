@@ -456,8 +456,9 @@ class SlabResult:
 class Report:
     """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest.
 
-    `objects` are the instances that are no images; they count as skipped files. `error` says why a
-    round of `watch` could not go on; every other ingest raises.
+    `objects` are the instances that are no images; they count as skipped files. `slabs_before` is
+    how many slabs of unfinished volumes an earlier run had stored. `error` says why a round of
+    `watch` could not go on; every other ingest raises.
     """
 
     volumes: list[dict[str, Any]] = field(default_factory=list)
@@ -474,6 +475,7 @@ class Report:
     )
     seconds: float = 0.0
     unchanged: list[str] = field(default_factory=list)
+    slabs_before: int = 0
     device: str = "cpu"
     dry_run: bool = False
     archive: str = ""

@@ -1,5 +1,6 @@
 """Where objects are: the one contract between the stages and any storage."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -37,6 +38,10 @@ class Objects(Readable, Protocol):
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a whole object only if there is none; tell whether it was written."""
+        ...
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Return when objects that were written would outlast a power cut."""
         ...
 
     def delete(self, key: str) -> None:

@@ -25,6 +25,9 @@ class Progress:
     def planned(self, volumes: int, slabs: int, unchanged: int) -> None:
         """Note that planning has ended; `unchanged` volumes are in the archive already."""
 
+    def slabs_found(self, slabs: int) -> None:
+        """Note that an earlier run has stored more slabs than those that were planned."""
+
     def cluster_started(self, dashboard: str) -> None:
         """Note that a Dask cluster is at work; `dashboard` is the address of its web page."""
 

@@ -1,6 +1,7 @@
 """The account of a run: every file and frame is stored, or in a Problem, or was not an image."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -39,6 +40,7 @@ class Ledger:
         self._images = self._frames = 0
         self._notes: set[str] = set()
         self._slabs: dict[str, dict[int, SlabPlan]] = {}
+        self._before: dict[str, dict[int, int]] = defaultdict(dict)
         self._results: dict[str, dict[int, SlabResult]] = {}
 
     @contextmanager
@@ -107,9 +109,10 @@ class Ledger:
         plans: int,
         unchanged: Sequence[VolumePlan],
         *,
+        stored: Sequence[tuple[SlabPlan, SlabResult]] = (),
         planned: Sequence[VolumePlan] = (),
-    ) -> None:
-        """Note what is to be written.
+    ) -> list[SlabPlan]:
+        """Note what is to be written; return the slabs that an earlier run has not `stored`.
 
         Volumes that are there already count as stored, and so do those `planned` in a dry run.
         """
@@ -119,7 +122,14 @@ class Ledger:
             self.report.unchanged.append(plan.key)
         for plan in (*unchanged, *planned):
             self._count(plan)
-        self._progress.planned(plans, len(slabs), len(unchanged))
+        for slab, result in stored:
+            self._before[slab.volume][slab.index] = sum(each.size for each in result.objects)
+        left = [slab for slab in slabs if slab.index not in self._before[slab.volume]]
+        self.report.slabs_before = len(stored)
+        self._progress.planned(plans, len(left), len(unchanged))
+        if stored:
+            self._progress.slabs_found(len(stored))
+        return left
 
     def slab(
         self, slab: SlabPlan, result: SlabResult | None, error: Exception | None
@@ -135,7 +145,8 @@ class Ledger:
         self.report.bytes["decoded"] += result.bytes_decoded
         if has_decoded(result):
             self.report.device = "gpu"
-        self._progress.slab_written(result)
+        if slab.index not in self._before[slab.volume]:
+            self._progress.slab_written(result)
         self._add(self._wrong_decoders(slab, result))
         results = self._results.setdefault(slab.volume, {})
         results[slab.index] = result
@@ -170,8 +181,9 @@ class Ledger:
                 yield Problem(frame.uri, "decode", ProblemCode.DECODER_WRONG, note)
 
     def stored(self, plan: VolumePlan, written: int) -> None:
-        """Note a volume that has been published, and how many bytes that took."""
+        """Note a volume that has been published, of so many bytes; some may be of before."""
         self._count(plan)
+        written -= sum(self._before[plan.key].values())
         self.report.bytes["written"] += written
         self._progress.volume_committed(plan.key, len(plan.present), written)
 
@@ -205,6 +217,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "device": report.device,
         "volumes": report.volumes,
         "unchanged": report.unchanged,
+        "slabs_before": report.slabs_before,
         "problems": [asdict(problem) for problem in report.problems],
         "objects": object_rows(report.objects),
         "files": report.files,

@@ -1,22 +1,30 @@
 """Kills of workers and of whole ingests at random moments, against a real S3 server.
 
 Each ends in the archive of a quiet run, object by object, while a reader in another process sees
-nothing that is not whole. SANSFILM_WORKER_KILLS and SANSFILM_DRIVER_KILLS say how many.
+nothing that is not whole. SANSFILM_WORKER_KILLS, SANSFILM_DRIVER_KILLS and SANSFILM_VOLUME_KILLS
+say how many.
 """
 
+import contextlib
+import hashlib
 import random
+import subprocess
 import time
 from datetime import timedelta
 
 import harness
 import pytest
+import slow_slabs
+import synth
 from harness import command, kill_group, number, pause, snapshot, told, workers_of
 from proxy import Proxy
 
 import sansfilm
+from sansfilm.store import checkpoint
 
 WORKER_KILLS = number("WORKER_KILLS", 1)
 DRIVER_KILLS = number("DRIVER_KILLS", 1)
+VOLUME_KILLS = number("VOLUME_KILLS", 3)
 LONG = WORKER_KILLS > 10
 
 
@@ -95,6 +103,41 @@ def test_killed_ingests_go_on(s3, place, tmp_path, record, part, kills):
             archive += 1
     extra = sum(size for _, size in proxy.counts.puts) - archive * quiet.put_bytes
     figures(record, f"ingests killed, part {part}", kills, archive, extra, quiet, seen)
+
+
+def test_kills_within_one_volume(files, bucket, tmp_path, record):
+    """One volume of 160 slabs: a kill repeats what was done since the last checkpoint, no more.
+
+    Slabs that take no time but sleep, two at once, so that others may use the machine. Each that is
+    begun counts as work, wherever in it the kill came.
+    """
+    every, seconds = ("usual", 2.5) if VOLUME_KILLS > 10 else (0.5, 0.05)
+    took, chance, log = 160 * seconds / 2, random.Random(7), tmp_path / "log"
+    synth.series(tmp_path / "in", slices=320)
+    sansfilm.ingest(tmp_path / "in", tmp_path / "a", options=slow_slabs.THIN)
+    quiet = {path.relative_to(tmp_path / "a").as_posix(): hashlib.sha256(path.read_bytes())
+             for path in (tmp_path / "a").rglob("*") if path.is_file()}  # fmt: skip
+    kills = archive = 0
+    while kills < VOLUME_KILLS or not archive:
+        root = f"{bucket}/{archive:03}"
+        while not any(name.endswith("/_commit.json") for name in files.find(f"{root}/series")):
+            process = slow_slabs.start(tmp_path / "in", f"s3://{root}", log, "threads", every,
+                                       seconds)  # fmt: skip
+            wait = chance.uniform(0.2, 0.5) * took if kills < VOLUME_KILLS else None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=wait)
+            if process.poll() is None:
+                kill_group(process)
+                kills += 1
+        found = {key: digest for key, (_, digest) in snapshot(files, root).items()}
+        assert found == {key: digest.hexdigest() for key, digest in quiet.items()}
+        archive += 1
+    again = (len(slow_slabs.lines(log, "begun")) / 160 - archive) / kills
+    stake = ((checkpoint.FIRST_S if every == "usual" else every) + 2 * seconds) / took
+    record(f"one volume of {took:.0f} s, a checkpoint every {every} s",
+           f"{kills} kills, {archive} archives as in a quiet run; begun again per kill: "
+           f"{again:.1%}, at stake {stake:.1%}")  # fmt: skip
+    assert again <= stake
 
 
 def clear(files, root):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -9,11 +10,15 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import slow_slabs
 import synth
 
 import sansfilm
+from sansfilm import convert
 from sansfilm.cli.main import main
+from sansfilm.errors import TargetError
 from sansfilm.options import Options, Storage
+from sansfilm.store import checkpoint
 from sansfilm.view.volume import Volume
 
 SMALL = Options(storage=Storage(chunk=8, slab=4, smallest=8))
@@ -137,6 +142,61 @@ def test_kills_end_in_the_archive_of_a_quiet_run(bucket, files, tmp_path, tree, 
     assert last.returncode == 0
     assert objects(files, f"{bucket}/a") == tree(tmp_path / "quiet")
     assert list(sansfilm.gc(url, older_than=timedelta(0))) == []
+
+
+def test_a_volume_goes_on_slab_by_slab(bucket, files, tmp_path, tree, record):
+    """Killed three times, on threads and on Dask: what was at work is made again, no more."""
+    synth.series(tmp_path / "in", slices=80)
+    sansfilm.ingest(tmp_path / "in", tmp_path / "quiet", options=slow_slabs.THIN)
+    url, log = f"s3://{bucket}/a", tmp_path / "made"
+    for kills, workers in enumerate(("threads", 1, 2)):
+        process = slow_slabs.start(tmp_path / "in", url, log, workers)
+        while len(slow_slabs.lines(log)) < 10 * (kills + 1) and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    _, err = slow_slabs.start(tmp_path / "in", url, log, "threads", seconds=0).communicate()
+    again = len(slow_slabs.lines(log)) - 40
+    record("one volume of 40 slabs, 3 kills", f"{again} slabs made again, {err}")
+    assert 0 <= again <= 3 * 4
+    assert objects(files, f"{bucket}/a") == tree(tmp_path / "quiet")
+
+
+def test_requests_of_a_volume_that_goes_on(bucket, made, counted, monkeypatch):
+    """One to look, one to say that it is at work, one list; one to clear away."""
+    url, write, left = f"s3://{bucket}/a", convert.write_slab, [2]
+
+    def stopping(target, run, plan):
+        left[0] -= 1
+        if left[0] < 0:
+            raise TargetError(url, "gone")
+        return write(target, run, plan)
+
+    with monkeypatch.context() as patch:
+        for name in ("FIRST_S", "EVERY_S", "SHARE"):
+            patch.setattr(checkpoint, name, 0)
+        patch.setattr(convert, "write_slab", stopping)
+        with pytest.raises(TargetError):
+            sansfilm.ingest(made.folder, url, options=SMALL, workers=1)
+    with counted() as requests:
+        assert sansfilm.ingest(made.folder, url, options=SMALL, workers=1).slabs_before == 2
+    assert [(m, status) for m, path, status in requests if path.endswith("_checkpoint")] == [
+        ("GET", 200), ("PUT", 200), ("DELETE", 204),
+    ]  # fmt: skip
+    sent = [path for m, path, _ in requests if m == "PUT" and "/c/" in path]
+    assert {path.split("/c/")[1][0] for path in sent} == {"2"}  # the last of three slabs
+
+
+def test_two_ingests_with_checkpoints_end_in_one_volume(bucket, files, tmp_path, tree):
+    synth.series(tmp_path / "in", slices=40)
+    sansfilm.ingest(tmp_path / "in", tmp_path / "quiet", options=slow_slabs.THIN)
+    url, log = f"s3://{bucket}/a", tmp_path / "made"
+    both = [slow_slabs.start(tmp_path / "in", url, log, how) for how in (1, "threads")]
+    for process in both:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    assert [found for _, found in sansfilm.verify(url)] == [[], []]
+    assert objects(files, f"{bucket}/a") == tree(tmp_path / "quiet")
 
 
 def test_workers_find_the_server_by_the_environment(bucket, files, made, tmp_path, tree):

@@ -244,16 +244,37 @@ class TestLocal(Atomic, Shared):
     def test_a_replacement_that_fails_half_way_leaves_the_old_object(self, target, monkeypatch):
         target.put("a", b"before")
 
-        def half(path, data):
-            with path.open("wb") as file:
-                file.write(data[:2])
+        def half(file, data):
+            with open(file, "wb", closefd=isinstance(file, Path)) as opened:
+                opened.write(data[:2])
             raise OSError(errno.ENOSPC, "full")
 
+        monkeypatch.setattr(target_module, "_write_all", half)
         monkeypatch.setattr(Path, "write_bytes", half)
         with pytest.raises(TargetError, match="free some space"):
             target.put("a", b"after!")
         assert target.find("") == {"a": 6}
         assert target.get("a") == b"before"
+
+    def test_objects_are_settled_by_a_sync_of_each(self, target, monkeypatch):
+        for key in "ab":
+            target.put(f"in/{key}", b"x")
+        synced, real = [], os.fsync
+
+        def fsync(file):
+            synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+            real(file)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        target.settle(["in/a", "in/gone", "in/b"])
+        assert synced == ["a", "b"]
+
+        def fail(file):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(TargetError, match="Input/output error"):
+            target.settle(["in/a"])
 
     def test_an_object_that_is_a_folder_is_an_error_not_a_mess(self, target):
         target.put("a/b", b"x")

@@ -47,6 +47,10 @@ class Lines(Progress):
         """See Progress."""
         self._say(f"{volumes} volumes, {unchanged} already there, {slabs} slabs to write")
 
+    def slabs_found(self, slabs: int) -> None:
+        """See Progress."""
+        self._say(f"{slabs} slabs were stored by an earlier run")
+
     def cluster_started(self, dashboard: str) -> None:
         """See Progress."""
         self._say(f"Dask dashboard: {dashboard}")
@@ -75,6 +79,10 @@ class Bars(Progress):
     def planned(self, volumes: int, slabs: int, unchanged: int) -> None:
         """See Progress."""
         self._slabs = self._bars.add_task("slabs", total=slabs)
+
+    def slabs_found(self, slabs: int) -> None:
+        """See Progress."""
+        self._bars.console.print(f"{slabs} slabs were stored by an earlier run")
 
     def cluster_started(self, dashboard: str) -> None:
         """See Progress."""

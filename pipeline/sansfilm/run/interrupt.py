@@ -47,6 +47,11 @@ def going[T](tasks: Iterable[T]) -> Iterator[T]:
         yield task
 
 
+def interrupted() -> bool:
+    """Tell whether a signal has come."""
+    return bool(_received)
+
+
 def check() -> None:
     """Raise what `draining` has kept.
 

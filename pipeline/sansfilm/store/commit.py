@@ -54,14 +54,12 @@ def commit_volume(
     TargetError
     """
     record: dict[str, Any] = {
-        "format": FORMAT,
         "volume_id": plan.volume_id,
         "series_uid": plan.series_uid,
         "sources": _sources(plan),
         "objects": [asdict(stored) for stored in sorted(objects, key=lambda stored: stored.key)],
-        "options": options.shaping() | {"prefer": options.prefer},
-        "versions": _versions(),
-    }  # fmt: skip
+        **made_by(options),
+    }
     return target.create(f"{plan.key}/{RECORD}", _canonical(record | {"digest": _digest(record)}))
 
 
@@ -141,6 +139,15 @@ def find_volumes(target: Objects, series_uid: str | None = None) -> list[str]:
     return sorted(
         key.rpartition("/")[0] for key in target.find(prefix) if key.endswith(f"/{RECORD}")
     )
+
+
+def made_by(options: Options) -> dict[str, Any]:
+    """Return what decides the bytes of a volume besides its sources."""
+    return {
+        "format": FORMAT,
+        "options": options.shaping() | {"prefer": options.prefer},
+        "versions": _versions(),
+    }
 
 
 @cache

@@ -1,6 +1,7 @@
 """A target that keeps its objects in memory: what `sansfilm.read` writes into."""
 
 import threading
+from collections.abc import Iterable
 
 
 class MemoryTarget:
@@ -30,6 +31,9 @@ class MemoryTarget:
                 return False
             self.objects[key] = data
             return True
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """See Objects.settle; nothing here would."""
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """See Objects.get."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sansfilm.objects import Objects
+from sansfilm.store.checkpoint import CHECKPOINT
 from sansfilm.store.commit import RECORD
 
 
@@ -31,11 +32,16 @@ class Rebuilt:
         """See Objects.create; the record that is there already stays."""
         return not self.exists(key)
 
+    def settle(self, keys: Iterable[str]) -> None:
+        """See Objects.settle; what is made is written by who made this."""
+
     def delete(self, key: str) -> None:
         """Delete nothing."""
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See Objects.get."""
+        """See Objects.get; no slab of the volume counts as stored already."""
+        if key == f"{self._volume}/{CHECKPOINT}":
+            raise FileNotFoundError(key)
         return self._target.get(key, offset, length)
 
     def exists(self, key: str) -> bool:

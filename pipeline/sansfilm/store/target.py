@@ -10,7 +10,7 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,33 +91,47 @@ class LocalTarget:
         """Write a whole object, replacing what was there in one step.
 
         An object that already has these bytes is left alone: a run that goes on after a kill
-        rewrites nothing, and leaves no temporary file when it is killed itself. Only its time
-        becomes now: a `gc` elsewhere must see that the volume is at work.
+        rewrites nothing. Only its time becomes now: a `gc` elsewhere must see that the volume is
+        at work. Other bytes have a name of their own only from one system call to the next, so
+        that hardly a kill leaves that.
         """
-        with _errors(self.join(key), "write"):
+        path = Path(self.join(key))
+        with _errors(str(path), "write"):
             try:
-                self._link(key, data)
+                self._link(path, data)
             except FileExistsError:
-                path = Path(self.join(key))
                 if path.stat().st_size == len(data) and path.read_bytes() == data:
                     with contextlib.suppress(PermissionError):  # the file of another user
                         os.utime(path)
                     return
-                with _named(path, data) as temporary:
+                temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+                try:
+                    self._link(temporary, data)
                     temporary.replace(path)
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def create(self, key: str, data: bytes) -> bool:
         """See Objects.create."""
         with _errors(self.join(key), "write"):
             try:
-                self._link(key, data)
+                self._link(Path(self.join(key)), data)
             except FileExistsError:
                 return False
         return True
 
-    def _link(self, key: str, data: bytes) -> None:
+    def settle(self, keys: Iterable[str]) -> None:
+        """See Objects.settle; a file that is gone is passed over."""
+        for key in keys:
+            with _errors(self.join(key), "write"), contextlib.suppress(FileNotFoundError):
+                file = os.open(self.join(key), os.O_RDONLY)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+
+    def _link(self, path: Path, data: bytes) -> None:
         """Write a file that has no name until it is whole; FileExistsError if the name is taken."""
-        path = Path(self.join(key))
         folder = self._folder(path.parent)
         try:
             unnamed = os.open(".", _UNNAMED | os.O_WRONLY, 0o666, dir_fd=folder)
@@ -275,6 +289,9 @@ class FsspecTarget:
                         raise
                     time.sleep(wait_s)
         return True
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """See Objects.settle; an object that was taken in is kept by its server."""
 
     def _write(self, key: str, data: bytes, **how: str) -> None:
         path = self._path(key)
