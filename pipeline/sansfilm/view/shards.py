@@ -315,4 +315,5 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, _cores() - 1), "sansfilm-read")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
