@@ -26,7 +26,7 @@ from sansfilm.run.choose import choose_runner, cores, enlarged
 from sansfilm.run.contract import Outcome, Runner, attempt
 from sansfilm.run.interrupt import check, going, interrupted
 from sansfilm.store.checkpoint import Checkpoints
-from sansfilm.store.commit import commit_volume, is_committed
+from sansfilm.store.commit import commit_volume, committed
 from sansfilm.store.grids import stored_grids
 from sansfilm.store.root import create_archive
 from sansfilm.store.writer import put_metadata
@@ -82,9 +82,9 @@ def convert(
         plans = ledger.plans(
             *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
         )
-        todo = {plan.key: plan for plan in plans
-                if new or not is_committed(target, plan.key)}  # fmt: skip
-        there = [plan for plan in plans if plan.key not in todo]
+        done = set() if new else committed(target, [plan.key for plan in plans])
+        todo = {plan.key: plan for plan in plans if plan.key not in done}
+        there = [plan for plan in plans if plan.key in done]
         if dry_run:
             ledger.start([], len(plans), there, planned=list(todo.values()))
             return plans

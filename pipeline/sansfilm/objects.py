@@ -1,7 +1,11 @@
 """Where objects are: the one contract between the stages and any storage."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+
+AT_ONCE = 8
+"""Calls that wait for storage in a network at the same time."""
 
 
 class Readable(Protocol):
@@ -59,3 +63,14 @@ class Objects(Readable, Protocol):
     def modified(self, key: str) -> float:
         """Return when an object was written, in seconds since 1970 UTC."""
         ...
+
+
+def each[T, R](target: Readable, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call a function that uses a target for each item; return the results in order.
+
+    Several are called at once where each waits for a network.
+    """
+    if "://" not in target.url:
+        return list(map(function, items))
+    with ThreadPoolExecutor(AT_ONCE, "sansfilm-storage") as pool:
+        return list(pool.map(function, items))

@@ -13,8 +13,8 @@ from sansfilm.model import StoredObject
 from sansfilm.options import Options
 from sansfilm.store.commit import (
     commit_volume,
+    committed,
     find_volumes,
-    is_committed,
     read_commit,
     relatives,
 )
@@ -40,10 +40,10 @@ def put(target, plan, data=b"voxels"):
 def test_a_volume_exists_once_it_is_committed(plan):
     target = MemoryTarget()
     stored = put(target, plan)
-    assert not is_committed(target, plan.key)
+    assert committed(target, [plan.key]) == set()
     assert find_volumes(target) == []
     assert commit_volume(target, plan, [stored], Options())
-    assert is_committed(target, plan.key)
+    assert committed(target, [plan.key, f"{plan.key}x"]) == {plan.key}
     assert find_volumes(target) == find_volumes(target, plan.series_uid) == [plan.key]
     assert find_volumes(target, "1.2") == []
     assert list(verify_volume(target, plan.key)) == []

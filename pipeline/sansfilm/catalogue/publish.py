@@ -20,7 +20,7 @@ from sansfilm.catalogue.records import (
 )
 from sansfilm.catalogue.segments import gather, read_volumes
 from sansfilm.model import Identity, Report, VolumePlan
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 
 Relatives = Callable[[str], tuple[list[str], str | None]]
 
@@ -47,15 +47,17 @@ def publish(
     fresh : mapping
         Objects that were written a moment ago, by key: they are not read.
     """
-    rows = []
-    for plan in plans:
+
+    def put(plan: VolumePlan) -> dict[str, Any]:
         keys = (f"{plan.key}/{name}" for name in ("zarr.json", "0/zarr.json"))
         group, array = (json.loads(fresh.get(key) or target.get(key)) for key in keys)
         row = volume_row(plan.key, group, array, *relatives(plan.key))
         table.put_rows(target, table.VOLUMES, [row])
         for identity in {frame.identity for frame in plan.present}:
             table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
-        rows.append(public(target, row))
+        return public(target, row)
+
+    rows = each(target, put, plans)
     for patient_key, identity in {(found.patient_key, found.identity) for found in report.objects}:
         if patient_key is not None:
             table.put_rows(target, table.PATIENTS, [patient_row(patient_key, identity)])

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from sansfilm.errors import TargetError
 from sansfilm.model import FrameResult, SlabPlan, SlabResult, StoredObject
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 from sansfilm.options import Options
 from sansfilm.store.commit import made_by
 
@@ -64,11 +64,13 @@ class Checkpoints:
         volumes: dict[str, list[SlabPlan]] = defaultdict(list)
         for slab in slabs:
             volumes[slab.volume].append(slab)
+        several = [volume for volume, parts in volumes.items() if len(parts) > 1]
+        found = each(self._target, self._load, several)
         return [
             (slab, self._volumes[volume].results[slab.index])
-            for volume, parts in volumes.items()
-            if len(parts) > 1 and self._load(volume)
-            for slab in parts
+            for volume, there in zip(several, found, strict=True)
+            if there
+            for slab in volumes[volume]
             if slab.index in self._volumes[volume].results
         ]
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from sansfilm.errors import IntegrityError
 from sansfilm.model import StoredObject, VolumePlan
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 from sansfilm.options import Options
 from sansfilm.store.ome import FORMAT
 
@@ -39,9 +39,10 @@ class Published:
         return self.frames > other.frames or (later and self.frames == other.frames)
 
 
-def is_committed(target: Objects, volume: str) -> bool:
-    """Tell whether a volume is published."""
-    return target.exists(f"{volume}/{RECORD}")
+def committed(target: Objects, volumes: Sequence[str]) -> set[str]:
+    """Return which volumes are published."""
+    found = each(target, lambda volume: target.exists(f"{volume}/{RECORD}"), volumes)
+    return {volume for volume, there in zip(volumes, found, strict=True) if there}
 
 
 def commit_volume(

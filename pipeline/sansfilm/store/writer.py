@@ -21,7 +21,7 @@ from sansfilm.model import (
     VolumePlan,
     padding_range,
 )
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 from sansfilm.store.frames import frames_table
 from sansfilm.store.ome import array_attributes, group_attributes
 from sansfilm.store.shard import array_metadata, encode_chunk, encode_shard
@@ -53,7 +53,7 @@ def put_slab(
     """
     fill, _ = padding_range(plan.padding) or (0, 0)
     effort = plan.compression_level
-    stored, place = [], "/".join(map(str, plan.place))
+    objects, place = dict[str, bytes](), "/".join(map(str, plan.place))
     for level, block in zip(plan.levels, blocks, strict=True):
         extents = zip(level.shards, level.shape, plan.place, strict=True)
         whole = tuple(min(shard, size - at * shard) for shard, size, at in extents)
@@ -61,17 +61,16 @@ def put_slab(
             raise ValueError(
                 f"slab {plan.index} of level {level.path} is {whole}, not {block.shape}"
             )
-        data = encode_shard(block, level.shards, level.chunks, fill, effort, run)
-        stored.append(_put(target, plan.volume, f"{level.path}/c/{place}", data))
+        objects[f"{level.path}/c/{place}"] = encode_shard(
+            block, level.shards, level.chunks, fill, effort, run
+        )
     joined = np.frombuffer(b"".join(headers), np.uint8)
     for number, start in enumerate(range(0, joined.size, HEADER_CHUNK), plan.header_chunk):
         chunk = np.zeros(HEADER_CHUNK, np.uint8)
         part = joined[start : start + HEADER_CHUNK]
         chunk[: part.size] = part
-        stored.append(
-            _put(target, plan.volume, f"{HEADERS}/c/{number}", encode_chunk(chunk, effort))
-        )
-    return tuple(stored)
+        objects[f"{HEADERS}/c/{number}"] = encode_chunk(chunk, effort)
+    return _put(target, plan.volume, objects)
 
 
 def put_metadata(
@@ -92,10 +91,7 @@ def put_metadata(
     table = frames_table(plan, slabs, results)
     documents = dict(_documents(plan, slabs, results))
     fresh.update((f"{plan.key}/{name}", documents[name]) for name in ("zarr.json", "0/zarr.json"))
-    return tuple(
-        _put(target, plan.key, key, data)
-        for key, data in ({**documents, "frames.parquet": table}).items()
-    )
+    return _put(target, plan.key, {**documents, "frames.parquet": table})
 
 
 def fill_value(padding: Padding | None) -> float | str:
@@ -131,6 +127,10 @@ def _json(document: object) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
-def _put(target: Objects, volume: str, key: str, data: bytes) -> StoredObject:
-    target.put(f"{volume}/{key}", data)
-    return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
+def _put(target: Objects, volume: str, objects: Mapping[str, bytes]) -> tuple[StoredObject, ...]:
+    def put(item: tuple[str, bytes]) -> StoredObject:
+        key, data = item
+        target.put(f"{volume}/{key}", data)
+        return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
+
+    return tuple(each(target, put, objects.items()))
