@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from sansfilm.catalogue.segments import gather_anew
 from sansfilm.convert import convert
 from sansfilm.errors import OptionError, SansfilmError, VolumeNotFoundError
 from sansfilm.model import Identity
-from sansfilm.objects import Objects
+from sansfilm.objects import AT_ONCE, Objects, each
 from sansfilm.options import Options, Storage, Tolerances
 from sansfilm.planning.kept import kept_identity
 from sansfilm.planning.source import Source
@@ -159,11 +161,12 @@ def index(url: str | Path, *, storage_options: Mapping[str, Any] | None = None) 
     """
     target, volumes = _opened(url, storage_options)
     damaged = set()
-    for volume in volumes:
-        problem = _index_volume(target, volume)
-        if problem:
-            damaged.add(volume)
-        yield volume, problem
+    for some in batched(volumes, AT_ONCE * 8):
+        problems = each(target, partial(_index_volume, target), some)
+        for volume, problem in zip(some, problems, strict=True):
+            if problem:
+                damaged.add(volume)
+            yield volume, problem
     rows = {f"{table.VOLUMES}/{volume.rpartition('/')[2]}.parquet" for volume in volumes}
     for key in set(target.find(table.VOLUMES)) - rows:
         target.delete(key)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sansfilm.errors import IntegrityError, TargetError
 from sansfilm.model import HEADER_CHUNK
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 from sansfilm.store.commit import RECORD, read_commit
 from sansfilm.store.writer import HEADERS
 
@@ -56,16 +56,17 @@ def verify_volume(target: Objects, volume: str, *, quick: bool = False) -> Itera
         yield Damage(f"{volume}/{RECORD}", str(exc.args[-1]))
         return
     sizes = target.find(volume) if quick else {}
-    found = []
-    for stored in record["objects"]:
+
+    def compare(stored: Mapping[str, Any]) -> str | None:
         key = f"{volume}/{stored['key']}"
-        what = _compare_size(sizes.get(key), stored) if quick else _compare(target, key, stored)
-        if what:
-            found.append((stored["key"], what))
-    if found:
+        return _compare_size(sizes.get(key), stored) if quick else _compare(target, key, stored)
+
+    wrong = each(target, compare, record["objects"])
+    if any(wrong):
         locate = _Locator(target, volume, record)
-        for key, what in found:
-            yield replace(locate(key), what=what)
+        for stored, what in zip(record["objects"], wrong, strict=True):
+            if what:
+                yield replace(locate(stored["key"]), what=what)
 
 
 def _compare(target: Objects, key: str, stored: Mapping[str, Any]) -> str | None:
