@@ -10,8 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 
@@ -332,9 +332,16 @@ list(ForkedRunner(2).run(work, range(9)))
     assert pids
     deadline = time.monotonic() + 5
     for pid in pids:
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        while is_running(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not Path(f"/proc/{pid}").exists()
+        assert not is_running(pid)
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_ctrl_c_is_for_the_parent():
