@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -26,8 +27,8 @@ class Started:
     """Numbers of the tasks that have begun, in this process or in another."""
 
     def __init__(self):
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the tests
-        self.fd = self.file.fileno()
+        self.fd, name = tempfile.mkstemp()
+        Path(name).unlink()
         fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
 
     def append(self, number):
