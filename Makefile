@@ -33,7 +33,7 @@ help:
 	@echo 'make fuzz-kernels the kernels for GPUs, compiled for the CPU, with the full numbers (minutes)'
 	@echo 'make gpu          the tests and measurements that need an NVIDIA GPU, with a report'
 	@echo 'make lint         ruff, mypy, import rules, spelling'
-	@echo 'make bench        the comparison with other routes, written to docs/benchmarks.md (15 minutes)'
+	@echo 'make bench        the comparison with other routes, written to docs/benchmarks.md (half an hour)'
 	@echo 'make bench-steps  the benchmarks of single steps'
 	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
 	@echo 'make docs         the documentation as a web site, into build/site'

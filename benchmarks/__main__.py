@@ -26,7 +26,7 @@ def main() -> int:
     sub = commands.add_parser("compare", help="run all contenders in turn on the same input")
     sub.set_defaults(command=run_compare)
     sub.add_argument("--size", choices=("small", "usual", "full"), default="usual",
-                     help="a minute, a quarter of an hour, hours (default: usual)")  # fmt: skip
+                     help="a minute, half an hour, hours (default: usual)")  # fmt: skip
     sub.add_argument("--kinds", help=f"only these of {','.join(KINDS)}")
     sub.add_argument("--contenders", help=f"only these of {','.join(BY_NAME)}")
     sub.add_argument("--shape", metavar="SERIES,SLICES,EDGE", help="one input only, of this shape")
@@ -134,7 +134,7 @@ def _chosen(options: argparse.Namespace) -> list[Heat]:
         return [Heat(shape, kind, names or list(BY_NAME), rounds or 5) for kind in kinds]
     return [
         Heat(heat.shape, heat.kind, [n for n in heat.names if names is None or n in names],
-             rounds or heat.rounds, watch=heat.watch)
+             rounds or heat.rounds)
         for heat in heats(options.size) if heat.kind in kinds
     ]  # fmt: skip
 

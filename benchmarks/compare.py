@@ -29,15 +29,13 @@ class Heat:
     names: Sequence[str]
     rounds: int
     folder: Path | None = None
-    watch: bool = True
-    """Run each once more to see its memory."""
 
 
 def heats(size: str) -> list[Heat]:
-    """Return what is compared: "small" takes a minute, "usual" a quarter of an hour, "full" hours.
+    """Return what is compared: "small" takes a minute, "usual" half an hour, "full" hours.
 
-    One series of 140 slices comes first. Of the usual ones, twenty series are for the leaders, five
-    hundred small ones for sansfilm and the floor.
+    One series of 140 slices comes first, for everybody. Twenty series, and five hundred small ones,
+    are for sansfilm and the floor only, unless it is all that is asked for.
     """
     everybody = [contender.name for contender in FIELD]
     few = ["sansfilm", "sansfilm-1", "floor"]
@@ -49,9 +47,8 @@ def heats(size: str) -> list[Heat]:
         return [
             *(Heat(one, kind, everybody, 5) for kind in kinds[:-1]),
             Heat(one, kinds[-1], LEADERS, 5),
-            Heat(twenty, "htj2k", LEADERS, 3),
-            Heat(twenty, "j2k", ("sansfilm", "floor"), 1, watch=False),
-            Heat(many, "raw", few, 3),
+            *(Heat(twenty, kind, ("sansfilm", "floor"), 5) for kind in kinds[:-1]),
+            Heat(many, "raw", few, 5),
         ]
     return [
         *(Heat(one, kind, everybody, 11) for kind in kinds),
@@ -80,7 +77,7 @@ def compare(heat: Heat, cache: Path, work: Path) -> dict[str, Any]:
             findings[name] = _judged(judge, contender, entry, out, cost)
             runs[name].append({**_numbers(cost), "others_s": others})
     peaks = {name: _peak(BY_NAME[name], entry, next(outs)) for name in heat.names
-             if heat.watch and not findings[name].faults}  # fmt: skip
+             if not findings[name].faults}  # fmt: skip
     shutil.rmtree(work / "outputs")
     return {
         "input": entry.name, "kind": entry.kind, "series": len(entry.series),
