@@ -35,7 +35,7 @@ help:
 	@echo 'make lint         ruff, mypy, import rules, spelling'
 	@echo 'make bench        the comparison with other routes, written to docs/benchmarks.md (half an hour)'
 	@echo 'make bench-steps  the benchmarks of single steps'
-	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (hours)'
+	@echo 'make fuzz         mutated frames of every codec family, 100,000 each (minutes)'
 	@echo 'make docs         the documentation as a web site, into build/site'
 	@echo 'make verdicts     write docs/verdicts.md anew, from all real data that is here'
 	@echo 'make format       let ruff rewrite the code'
