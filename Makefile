@@ -26,7 +26,7 @@ help:
 	@echo 'make demo         convert the sample of this repository and open the result'
 	@echo 'make test         all tests, on the CPU'
 	@echo 'make test-s3      the tests on a real S3 server, with their figures (Debian: make s3-server)'
-	@echo 'make test-chaos   hundreds of kills, 1,000 faults of storage, a node cut off (half an hour)'
+	@echo 'make test-chaos   hundreds of kills, 1,000 faults of storage, a node cut off (46 minutes)'
 	@echo 'make s3-server    install that server, Ceph, with apt-get (as root)'
 	@echo 'make test-viewers every viewer on every way of acquiring, looked at (Debian: make viewer-tools)'
 	@echo 'make viewer-tools install Chromium and a screen without a monitor, with apt-get (as root)'

@@ -15,6 +15,7 @@ from typing import Any
 from sansfilm.assemble.levels import plan_slabs
 from sansfilm.decode.device_backends import present
 from sansfilm.errors import Problem
+from sansfilm.machine import cores
 from sansfilm.model import FileRef, Frame, SlabResult, VolumePlan
 from sansfilm.objects import Objects
 from sansfilm.options import Options
@@ -22,7 +23,7 @@ from sansfilm.planning.discover import discover
 from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.recent import RECENT
 from sansfilm.report import Ledger
-from sansfilm.run.choose import choose_runner, cores, enlarged
+from sansfilm.run.choose import choose_runner, enlarged
 from sansfilm.run.contract import Outcome, Runner, attempt
 from sansfilm.run.interrupt import check, going, interrupted
 from sansfilm.store.checkpoint import Checkpoints

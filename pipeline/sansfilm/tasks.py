@@ -10,13 +10,13 @@ from sansfilm.assemble.slab import BATCH_BYTES, cut_out, fill_slab, reduce_slab,
 from sansfilm.decode import device as devices
 from sansfilm.decode.guarded import decode_frames, decode_one, expect
 from sansfilm.errors import DeviceError
+from sansfilm.machine import cores
 from sansfilm.metrics import count, timed
 from sansfilm.model import FileRef, Frame, Map, SlabPlan, SlabResult
 from sansfilm.objects import Objects
 from sansfilm.options import Budgets, Options
 from sansfilm.planning.headers import Found, read_files
 from sansfilm.planning.pixels import fetch_ahead, read_frame
-from sansfilm.run.choose import cores
 from sansfilm.run.contract import OnGpu, Runner
 from sansfilm.store.writer import put_slab
 

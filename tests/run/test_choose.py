@@ -9,9 +9,10 @@ import pytest
 from sansfilm import forks
 from sansfilm.errors import OptionError, TargetError
 from sansfilm.intake import ingest
+from sansfilm.machine import cores
 from sansfilm.run import choose
 from sansfilm.run import dask as dask_module
-from sansfilm.run.choose import FEW_CORES, FEW_TASKS, choose_runner, cores
+from sansfilm.run.choose import FEW_CORES, FEW_TASKS, choose_runner
 from sansfilm.run.forked import ForkedRunner
 from sansfilm.run.local import SerialRunner, ThreadsRunner
 

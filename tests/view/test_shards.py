@@ -307,7 +307,7 @@ def test_a_process_that_was_forked_reads_too(archive):
         "import multiprocessing, sys, warnings, sansfilm\n"
         "from sansfilm.view import shards\n"
         "warnings.simplefilter('ignore')\n"
-        "shards._cores = lambda: 2\n"
+        "shards.cores = lambda: 2\n"
         "(volume,) = sansfilm.open(sys.argv[1])\n"
         "grid = volume.grids[0]\n"
         "before = grid[...].sum()\n"

@@ -28,9 +28,8 @@ exit codes: 0 clean, 1 failed, 2 wrong call, 3 done with problems, 4 storage or 
 5 integrity, 130 interrupted, 143 terminated. Results on stdout, progress on stderr.
 Not for clinical use."""
 _VERSION = version("sansfilm")
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # NumPy's threads multiply matrices; we have none
+# NumPy's threads are for large products of matrices, and wait by spinning: no command has such.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def run() -> NoReturn:

@@ -1,6 +1,5 @@
 """Which runner a job gets."""
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Literal
 
 from sansfilm.errors import OptionError
 from sansfilm.forks import may_fork
+from sansfilm.machine import cores
 from sansfilm.run.contract import Runner
 from sansfilm.run.local import SerialRunner, ThreadsRunner
 
@@ -15,11 +15,6 @@ FEW_TASKS = 64
 """Up to this many tasks, processes of their own cost more than they give; see docs/decisions."""
 FEW_CORES = 4
 """Up to this many cores, threads do more than a cluster, whatever the size."""
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_large(tasks: int) -> bool:

@@ -22,6 +22,7 @@ import google_crc32c
 import numpy as np
 
 from sansfilm.errors import IntegrityError
+from sansfilm.machine import cores
 from sansfilm.objects import Readable
 
 _TASKS = 2
@@ -143,7 +144,7 @@ class Shards:
             If a shard is lost or damaged.
         """
         out = np.empty([stop - start for start, stop in spans], self.dtype)
-        parts = self._parts(spans, _cores() * _TASKS) if out.size else ()
+        parts = self._parts(spans, cores() * _TASKS) if out.size else ()
         _shared(functools.partial(self._fill, out, spans), list(parts))
         return out.reshape(shape)
 
@@ -287,10 +288,6 @@ def _blocks(data: bytes, first: int, last: int) -> tuple[bytes | memoryview, int
 _buffer = threading.local()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _shared(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
     """Do all parts in this thread, and in others as soon as they are awake."""
     left = iter(parts)
@@ -299,7 +296,7 @@ def _shared(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
         for part in left:
             work(part)
 
-    others = [_pool().submit(take) for _ in range(min(_cores(), len(parts)) - 1)]
+    others = [_pool().submit(take) for _ in range(min(cores(), len(parts)) - 1)]
     try:
         take()
     finally:
@@ -312,7 +309,7 @@ def _shared(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Return the threads of this process; none are waited for by another one after a fork."""
-    return ThreadPoolExecutor(max(1, _cores() - 1), "sansfilm-read")
+    return ThreadPoolExecutor(max(1, cores() - 1), "sansfilm-read")
 
 
 if hasattr(os, "register_at_fork"):
