@@ -70,7 +70,7 @@ def plan_of():
 
     def plan(folder, options=None):
         ledger = Ledger("", Progress(), dry_run=True)
-        (found,) = convert(
+        ((found, _),) = convert(
             [str(folder)], MemoryTarget(), options or Options(), ledger, {}, dry_run=True
         )
         return found

@@ -56,7 +56,7 @@ class Told(Progress):
 def plan(tmp_path):
     synth.series(tmp_path / "in", slices=10)
     ledger = Ledger("", Progress(), dry_run=True)
-    (found,) = convert([str(tmp_path / "in")], MemoryTarget(), OPTIONS, ledger, {}, dry_run=True)
+    ((found, _),) = convert([str(tmp_path / "in")], MemoryTarget(), OPTIONS, ledger, {}, dry_run=True)
     return found
 
 

@@ -64,11 +64,12 @@ def read(
 
     target = MemoryTarget()
     ledger = Ledger(target.url, Progress())
-    plans = convert(listed(sources), target, options or Options(), ledger, {})
+    published = convert(listed(sources), target, options or Options(), ledger, {})
+    volumes = [Volume(target, plan.key) for plan, _ in published]
     report = ledger.close([])
     if report.problems:
         codes = Counter(str(problem.code) for problem in report.problems)
         told = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
         message = f"{len(report.problems)} files or frames were not usable: {told}"
         warnings.warn(message, ProblemWarning, stacklevel=2)
-    return [Volume(target, plan.key) for plan in plans]
+    return volumes

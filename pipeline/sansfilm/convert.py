@@ -6,7 +6,7 @@ discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> comm
 is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import batched, chain, starmap
@@ -16,16 +16,18 @@ from sansfilm.assemble.levels import plan_slabs
 from sansfilm.decode.device_backends import present
 from sansfilm.errors import Problem
 from sansfilm.machine import cores
-from sansfilm.model import FileRef, Frame, SlabResult, VolumePlan
+from sansfilm.model import FileRef, Frame, VolumePlan
 from sansfilm.objects import Objects
 from sansfilm.options import Options
 from sansfilm.planning.discover import discover
+from sansfilm.planning.families import Families
 from sansfilm.planning.grouping import plan_volumes
 from sansfilm.planning.recent import RECENT
-from sansfilm.report import Ledger
+from sansfilm.report import AtWork, Ledger
 from sansfilm.run.choose import choose_runner, enlarged
 from sansfilm.run.contract import Outcome, Runner, attempt
 from sansfilm.run.interrupt import check, going, interrupted
+from sansfilm.spool import Spool
 from sansfilm.store.checkpoint import Checkpoints
 from sansfilm.store.commit import commit_volume, committed
 from sansfilm.store.grids import stored_grids
@@ -41,9 +43,13 @@ from sansfilm.tasks import (
 )
 
 HEADERS_AT_ONCE = 64
+PLANS_AT_ONCE = 8
+"""Volumes that an archive is asked for at the same time."""
 
 Found = tuple[list[FileRef], list[Problem]]
-Companions = Callable[[Sequence[Frame]], Sequence[FileRef]]
+Companions = Callable[[Iterable[Frame]], Sequence[FileRef]]
+Published = tuple[VolumePlan, Mapping[str, bytes]]
+"""A plan whose volume is in the archive, and those of its documents that this run has made."""
 
 
 def convert(
@@ -55,16 +61,16 @@ def convert(
     *,
     found: Found | None = None,
     companions: Companions = lambda frames: (),
-    fresh: dict[str, bytes] | None = None,
     dry_run: bool = False,
-) -> list[VolumePlan]:
-    """Run all stages up to the commit; return the plans of the volumes that are now published.
+) -> Generator[Published]:
+    """Run all stages up to the commit; yield each plan once its volume is published.
+
+    A dry run yields all plans. After a signal what is at work is finished, and no more is begun:
+    see `check`.
 
     `found` is what was listed of the sources before. `companions` is asked, when headers are read,
-    which other files belong to volumes of these frames. Into `fresh` go documents of those that
-    this run has made: see `put_metadata`.
+    which other files belong to volumes of these frames.
     """
-    fresh = {} if fresh is None else fresh
     gpu = options.device != "cpu" and present()
     with ExitStack() as stack:
         stack.callback(RECENT.clear)
@@ -76,39 +82,43 @@ def convert(
         runner = larger(runner, len(files) // HEADERS_AT_ONCE)
         new = not dry_run and create_archive(target)
         read = partial(headers, runner, options, soon=not dry_run)
-        frames = ledger.frames(read(files))
-        if more := companions(frames):
-            frames += ledger.frames(read(ledger.files(more, [])))
-        looks = partial(pixel_digest, options), partial(drawn_pixels, options)
-        plans = ledger.plans(
-            *plan_volumes(frames, options, *looks, stored=partial(stored_grids, target))
-        )
-        done = set() if new else committed(target, [plan.key for plan in plans])
-        todo = {plan.key: plan for plan in plans if plan.key not in done}
-        there = [plan for plan in plans if plan.key in done]
-        if dry_run:
-            ledger.start([], len(plans), there, planned=list(todo.values()))
-            return plans
+        families = stack.enter_context(Families())
+        families.add(ledger.frames(read(files)))
+        if more := companions(families.frames()):
+            families.add(ledger.frames(read(ledger.files(more, []))))
+        del files, found  # they grow with the archive; what is in memory from here on does not
 
-        slabs = [slab for plan in todo.values() for slab in plan_slabs(plan, options)]
-        checkpoints = Checkpoints(target, options)
-        stored = [] if new else checkpoints.load(slabs)
-        left = ledger.start(slabs, len(plans), there, stored=stored)
-        runner = larger(runner, len(left))
+        looks = partial(pixel_digest, options), partial(drawn_pixels, options)
+        stored = partial(stored_grids, target)
+        plans = ledger.plans(plan_volumes(f, options, *looks, stored) for f in going(families))
+        todo, checkpoints = stack.enter_context(Spool[VolumePlan]()), Checkpoints(target, options)
+        for some in batched(plans, PLANS_AT_ONCE):
+            done = set() if new else committed(target, [plan.key for plan in some])
+            yield from ((plan, {}) for plan in ledger.unchanged(some, done))
+            left = [plan for plan in some if plan.key not in done]
+            slabs = [slab for plan in left for slab in plan_slabs(plan, options)]
+            ledger.todo(left, slabs, [] if new or dry_run else checkpoints.load(slabs))
+            for plan in left:
+                todo.append(plan, len(plan.frames))
+        check()
+        runner = larger(runner, ledger.start())
+        if dry_run:
+            yield from ((plan, {}) for plan in todo)
+            return
+
+        parts = ((plan, list(plan_slabs(plan, options))) for plan in todo)
+        tasks = going(chain.from_iterable(starmap(ledger.begin, parts)))
         on_gpu = slabs_on_gpu(target, runner, options, here=gpu)
-        written = runner.run(partial(write_slab, target, runner.map), going(left), on_gpu)
-        for outcome in chain(starmap(Outcome, stored), written):
-            results = ledger.slab(outcome.task, outcome.result, outcome.error)
-            if results is None:
+        for outcome in runner.run(partial(write_slab, target, runner.map), tasks, on_gpu):
+            volume = ledger.slab(outcome.task, outcome.result, outcome.error)
+            if volume is None:
                 checkpoints.note(outcome.task, outcome.result)
                 continue
-            plan = todo.pop(outcome.task.volume)
-            finish_volume(target, plan, results, options, ledger, fresh)
-            checkpoints.drop(plan.key)
+            documents = finish_volume(target, volume, options, ledger)
+            checkpoints.drop(volume.plan.key)
+            yield volume.plan, documents
         if interrupted():
             checkpoints.write()
-        check()
-        return [plan for plan in plans if plan.key not in todo]
 
 
 def headers(
@@ -135,16 +145,13 @@ def headers(
 
 
 def finish_volume(
-    target: Objects,
-    plan: VolumePlan,
-    results: Sequence[SlabResult],
-    options: Options,
-    ledger: Ledger,
-    fresh: dict[str, bytes],
-) -> None:
+    target: Objects, volume: AtWork, options: Options, ledger: Ledger
+) -> Mapping[str, bytes]:
     """Write the metadata of a volume whose slabs are all stored, and publish it."""
-    slabs = list(plan_slabs(plan, options))
+    results = [volume.results[slab.index] for slab in volume.slabs]
     objects = [stored for result in results for stored in result.objects]
-    objects += put_metadata(target, plan, slabs, results, fresh)
-    commit_volume(target, plan, objects, options)
-    ledger.stored(plan, sum(stored.size for stored in objects))
+    documents: dict[str, bytes] = {}
+    objects += put_metadata(target, volume.plan, volume.slabs, results, documents)
+    commit_volume(target, volume.plan, objects, options)
+    ledger.stored(volume, sum(stored.size for stored in objects))
+    return documents

@@ -1,11 +1,13 @@
 """The way into an archive: sources are converted, and what came of them goes into its catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sansfilm.catalogue.publish import planned, publish
+from sansfilm.catalogue.publish import publish, publish_rest
+from sansfilm.catalogue.records import planned_row
 from sansfilm.convert import Companions, Found, convert
 from sansfilm.errors import OptionError
 from sansfilm.events import Events, log_event
@@ -16,6 +18,7 @@ from sansfilm.options import Options
 from sansfilm.progress import Progress, Several
 from sansfilm.report import Ledger
 from sansfilm.run.choose import Workers
+from sansfilm.run.interrupt import check
 from sansfilm.store.commit import relatives
 from sansfilm.store.target import open_target
 
@@ -95,15 +98,16 @@ def fill(
     _check_target(target, named)
     told = Several(progress or Progress(), Events(log_event), Counted())
     ledger = Ledger(target.url, told, dry_run=dry_run)
-    fresh: dict[str, bytes] = {}
-    with ledger.told(sources, options):
-        plans = convert(
-            sources, target, options, ledger, named,
-            found=found, companions=companions, fresh=fresh, dry_run=dry_run,
-        )  # fmt: skip
+    run = convert(
+        sources, target, options, ledger, named,
+        found=found, companions=companions, dry_run=dry_run,
+    )  # fmt: skip
+    with ledger.told(sources, options), closing(run) as published:
         if dry_run:
-            return ledger.close(planned(target, plans))
-        rows = publish(target, plans, ledger.report, partial(relatives, target), fresh)
+            return ledger.close([planned_row(plan, target.join(plan.key)) for plan, _ in published])
+        rows = publish(target, published, partial(relatives, target))
+        check()
+        publish_rest(target, ledger.report)
         return ledger.close(rows)
 
 

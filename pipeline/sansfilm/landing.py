@@ -170,17 +170,19 @@ class Zone:
     def _seen(seen: _Seen | None, file: FileRef, now: float) -> _Seen:
         return seen if seen and seen.file == file else _Seen(file, now)
 
-    def companions(self, frames: Sequence[Frame]) -> list[FileRef]:
+    def companions(self, frames: Iterable[Frame]) -> list[FileRef]:
         """Return the files that were read before, are still there and of the series of frames."""
+        here: dict[str, set[str]] = defaultdict(set)
+        for frame in frames:
+            here[frame.series_uid].add(frame.uri)
+        new = set().union(*here.values())
         more: dict[str, FileRef] = {}
-        here = {frame.uri for frame in frames}
-        for series in {frame.series_uid for frame in frames}:
-            for uri in self._series[series] - here:
+        for series, uris in here.items():
+            for uri in self._series[series] - new:
                 seen = self._files.get(uri)
                 if seen and seen.done:
                     more[uri] = seen.file
-        for frame in frames:
-            self._series[frame.series_uid].add(frame.uri)
+            self._series[series] |= uris
         return [more[uri] for uri in sorted(more)]
 
     def read(self, ready: Iterable[FileRef | Problem], report: Report, now: float) -> None:

@@ -1,12 +1,15 @@
 """The account of a run: every file and frame is stored, or in a Problem, or was not an image."""
 
 import time
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import numpy as np
 
 from sansfilm.catalogue.records import object_rows
 from sansfilm.decode.device import has_decoded
@@ -25,8 +28,23 @@ from sansfilm.options import Options
 from sansfilm.progress import Progress
 from sansfilm.run.contract import Outcome
 
+Earlier = tuple[SlabPlan, SlabResult]
+
 _NOT_DICOM = (ProblemCode.NOT_DICOM, ProblemCode.UNREADABLE, ProblemCode.EMPTY_SOURCE)
 VERSIONS = ("sansfilm", "imagecodecs", "numpy", "pydicom", "zarr", "dask")
+
+
+@dataclass(slots=True)
+class AtWork:
+    """A volume of which a slab has been begun: all its slabs, and what came of some, by index.
+
+    `before` are the bytes of the slabs that an earlier run had stored.
+    """
+
+    plan: VolumePlan
+    slabs: list[SlabPlan]
+    results: dict[int, SlabResult] = field(default_factory=dict)
+    before: int = 0
 
 
 class Ledger:
@@ -36,12 +54,12 @@ class Ledger:
         self.report = Report(archive=archive, dry_run=dry_run)
         self._progress = progress
         self._started = time.perf_counter()
-        self._ingested: set[str] = set()
+        self._ingested = array("q")
         self._images = self._frames = 0
         self._notes: set[str] = set()
-        self._slabs: dict[str, dict[int, SlabPlan]] = {}
-        self._before: dict[str, dict[int, int]] = defaultdict(dict)
-        self._results: dict[str, dict[int, SlabResult]] = {}
+        self._volumes = self._left = 0
+        self._before: dict[str, dict[int, SlabResult]] = defaultdict(dict)
+        self._at_work: dict[str, AtWork] = {}
 
     @contextmanager
     def told(self, sources: Sequence[str], options: Options) -> Iterator[None]:
@@ -71,9 +89,8 @@ class Ledger:
         self._progress.files_found(len(files))
         return files
 
-    def frames(self, batches: Iterable[Outcome]) -> list[Frame]:
-        """Note what each file turned out to be; return the frames of the images."""
-        frames: list[Frame] = []
+    def frames(self, batches: Iterable[Outcome]) -> Iterator[list[Frame]]:
+        """Note what each file turned out to be; yield the frames of each image."""
         for batch in batches:
             for found in batch.result or _unread(batch):
                 self._progress.header_read()
@@ -85,56 +102,74 @@ class Ledger:
                     continue
                 self._images += 1
                 self.report.bytes["read"] += found[0].size
-                frames += found
+                self._frames += len(found)
+                yield found
         refused = [problem for problem in self.report.problems if problem.stage == "headers"]
         strangers = sum(1 for problem in refused if problem.code in _NOT_DICOM)
         images, objects = self._images, len(self.report.objects)
         self.report.files["images"] = images + sum(1 for problem in refused if problem.frames)
         self.report.files["dicom"] = images + objects + len(refused) - strangers
-        self._frames += len(frames)
         self.report.frames["found"] = self._frames + sum(problem.frames for problem in refused)
-        return frames
 
     def plans(
-        self, plans: list[VolumePlan], problems: Iterable[Problem], copies: int
-    ) -> list[VolumePlan]:
+        self, planned: Iterable[tuple[list[VolumePlan], list[Problem], int]]
+    ) -> Iterator[VolumePlan]:
         """Note what was planned; byte-identical copies of an instance count as one frame."""
-        self._add(problems)
-        self.report.frames["found"] -= copies
-        return plans
+        for plans, problems, copies in planned:
+            self._add(problems)
+            self.report.frames["found"] -= copies
+            yield from plans
 
-    def start(
-        self,
-        slabs: Sequence[SlabPlan],
-        plans: int,
-        unchanged: Sequence[VolumePlan],
-        *,
-        stored: Sequence[tuple[SlabPlan, SlabResult]] = (),
-        planned: Sequence[VolumePlan] = (),
-    ) -> list[SlabPlan]:
-        """Note what is to be written; return the slabs that an earlier run has not `stored`.
-
-        Volumes that are there already count as stored, and so do those `planned` in a dry run.
-        """
-        for slab in slabs:
-            self._slabs.setdefault(slab.volume, {})[slab.index] = slab
-        for plan in unchanged:
+    def unchanged(self, plans: Iterable[VolumePlan], done: Container[str]) -> list[VolumePlan]:
+        """Note and return the plans whose volumes are done already; they count as stored."""
+        there = [plan for plan in plans if plan.key in done]
+        for plan in there:
             self.report.unchanged.append(plan.key)
-        for plan in (*unchanged, *planned):
             self._count(plan)
+        return there
+
+    def todo(
+        self, plans: Sequence[VolumePlan], slabs: Sequence[SlabPlan], stored: Sequence[Earlier]
+    ) -> None:
+        """Note volumes to be written, in so many slabs, of which an earlier run has `stored` some.
+
+        In a dry run they count as stored.
+        """
+        self._volumes += len(plans)
         for slab, result in stored:
-            self._before[slab.volume][slab.index] = sum(each.size for each in result.objects)
-        left = [slab for slab in slabs if slab.index not in self._before[slab.volume]]
-        self.report.slabs_before = len(stored)
-        self._progress.planned(plans, len(left), len(unchanged))
-        if stored:
-            self._progress.slabs_found(len(stored))
-        return left
+            self._before[slab.volume][slab.index] = result
+        self.report.slabs_before += len(stored)
+        if self.report.dry_run:
+            for plan in plans:
+                self._count(plan)
+        else:
+            self._left += len(slabs) - len(stored)
+
+    def start(self) -> int:
+        """Tell that planning has ended; return how many slabs are to be written."""
+        unchanged = len(self.report.unchanged)
+        self._progress.planned(self._volumes + unchanged, self._left, unchanged)
+        if self.report.slabs_before:
+            self._progress.slabs_found(self.report.slabs_before)
+        return self._left
+
+    def begin(self, plan: VolumePlan, slabs: list[SlabPlan]) -> list[SlabPlan]:
+        """Note that a volume is begun; return the slabs that an earlier run has not stored."""
+        work = self._at_work[plan.key] = AtWork(plan, slabs)
+        before = self._before.pop(plan.key, {})
+        if len(before) == len(slabs):  # with one that is left the volume comes to its end
+            before.popitem()
+        for slab in slabs:
+            if slab.index in before:
+                result = work.results[slab.index] = before[slab.index]
+                work.before += sum(each.size for each in result.objects)
+                self._note(slab, result)
+        return [slab for slab in slabs if slab.index not in before]
 
     def slab(
         self, slab: SlabPlan, result: SlabResult | None, error: Exception | None
-    ) -> list[SlabResult] | None:
-        """Note a slab that has ended; return all results once its volume is whole.
+    ) -> AtWork | None:
+        """Note a slab that has ended; return its volume once that is whole.
 
         A frame that failed leaves its volume incomplete: it is not stored, and each of its other
         frames is a Problem too.
@@ -143,26 +178,22 @@ class Ledger:
             result = _lost(slab, error)
         self.report.bytes["read"] += result.bytes_read
         self.report.bytes["decoded"] += result.bytes_decoded
-        if has_decoded(result):
-            self.report.device = "gpu"
-        if slab.index not in self._before[slab.volume]:
-            self._progress.slab_written(result)
-        self._add(self._wrong_decoders(slab, result))
-        results = self._results.setdefault(slab.volume, {})
-        results[slab.index] = result
-        slabs = self._slabs[slab.volume]
-        if len(results) < len(slabs):
+        self._progress.slab_written(result)
+        self._note(slab, result)
+        work = self._at_work[slab.volume]
+        work.results[slab.index] = result
+        if len(work.results) < len(work.slabs):
             return None
-        del self._slabs[slab.volume], self._results[slab.volume]
+        del self._at_work[slab.volume]
         done = [
             (frame, outcome)
-            for index, part in slabs.items()
-            for frame, outcome in zip(part.present, results[index].frames, strict=True)
+            for part in work.slabs
+            for frame, outcome in zip(part.present, work.results[part.index].frames, strict=True)
         ]
         # a large tile may be in several slabs: it is one frame
         failed = {(f.sop_instance_uid, f.number): o.problem for f, o in done if o.problem}
         if not failed:
-            return [results[index] for index in sorted(results)]
+            return work
         message = f"{len(failed)} frames of the volume failed, so it was not stored"
         lost = {
             (frame.sop_instance_uid, frame.number): _frame_problem(
@@ -173,6 +204,12 @@ class Ledger:
         self._add((lost | failed).values())
         return None
 
+    def _note(self, slab: SlabPlan, result: SlabResult) -> None:
+        """Note who decoded a slab, and what decoders were found to be wrong."""
+        if has_decoded(result):
+            self.report.device = "gpu"
+        self._add(self._wrong_decoders(slab, result))
+
     def _wrong_decoders(self, slab: SlabPlan, result: SlabResult) -> Iterable[Problem]:
         """Yield what decoders were found to be wrong, each once in a run."""
         for frame, done in zip(slab.present, result.frames, strict=True):
@@ -180,16 +217,16 @@ class Ledger:
                 self._notes.add(note)
                 yield Problem(frame.uri, "decode", ProblemCode.DECODER_WRONG, note)
 
-    def stored(self, plan: VolumePlan, written: int) -> None:
+    def stored(self, work: AtWork, written: int) -> None:
         """Note a volume that has been published, of so many bytes; some may be of before."""
-        self._count(plan)
-        written -= sum(self._before[plan.key].values())
+        self._count(work.plan)
+        written -= work.before
         self.report.bytes["written"] += written
-        self._progress.volume_committed(plan.key, len(plan.present), written)
+        self._progress.volume_committed(work.plan.key, len(work.plan.present), written)
 
     def _count(self, plan: VolumePlan) -> None:
         self.report.frames["stored"] += len(plan.present)
-        self._ingested |= {frame.uri for frame in plan.present}
+        self._ingested.extend({hash(frame.uri) for frame in plan.present})
 
     def close(self, volumes: Sequence[dict[str, Any]]) -> Report:
         """Balance the books and return the report."""
@@ -197,7 +234,7 @@ class Ledger:
         report.volumes = list(volumes)
         report.problems.sort(key=lambda p: (p.uri, p.stage, p.code, p.frame or 0, p.message))
         report.frames["in_problems"] = sum(problem.frames for problem in report.problems)
-        report.files["ingested"] = len(self._ingested)
+        report.files["ingested"] = len(np.unique(np.frombuffer(self._ingested, np.int64)))
         report.files["skipped"] = report.files["seen"] - report.files["ingested"]
         report.seconds = time.perf_counter() - self._started
         self._progress.run_finished(report)

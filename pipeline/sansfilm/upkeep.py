@@ -27,6 +27,7 @@ from sansfilm.planning.kept import kept_identity
 from sansfilm.planning.source import Source
 from sansfilm.progress import Progress
 from sansfilm.report import Ledger
+from sansfilm.run import interrupt
 from sansfilm.store.commit import RECORD, find_volumes, read_commit, relatives
 from sansfilm.store.garbage import find_garbage
 from sansfilm.store.overlay import Rebuilt
@@ -257,5 +258,7 @@ def _made_again(
     )  # fmt: skip
     beside = Rebuilt(target, volume, names)
     sources = sorted({source["uri"] for source in record["sources"]})
-    convert(sources, beside, options, Ledger(target.url, Progress()), {})
+    for _ in convert(sources, beside, options, Ledger(target.url, Progress()), {}):
+        pass
+    interrupt.check()
     return beside.made

@@ -19,7 +19,8 @@ OPTIONS = Options(storage=Storage(chunk=8, slab=4, smallest=16))
 
 def stored(folder):
     target = MemoryTarget()
-    return target, convert([str(folder)], target, OPTIONS, Ledger("", Progress()), {"workers": 1})
+    published = convert([str(folder)], target, OPTIONS, Ledger("", Progress()), {"workers": 1})
+    return target, [plan for plan, _ in published]
 
 
 def as_json(grid):

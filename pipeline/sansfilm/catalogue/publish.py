@@ -1,9 +1,9 @@
 """Make published volumes, patients, other objects and problems findable in the catalogue."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -14,50 +14,59 @@ from sansfilm.catalogue import table
 from sansfilm.catalogue.records import (
     object_rows,
     patient_row,
-    planned_row,
     problem_rows,
     volume_row,
 )
 from sansfilm.catalogue.segments import gather, read_volumes
 from sansfilm.model import Identity, Report, VolumePlan
-from sansfilm.objects import Objects, each
+from sansfilm.objects import AT_ONCE, Objects, each
 
 Relatives = Callable[[str], tuple[list[str], str | None]]
+_Entry = tuple[str, str, set[Identity], Mapping[str, bytes]]
 
 
 def publish(
     target: Objects,
-    plans: Sequence[VolumePlan],
-    report: Report,
+    published: Iterable[tuple[VolumePlan, Mapping[str, bytes]]],
     relatives: Relatives,
-    fresh: Mapping[str, bytes],
 ) -> list[dict[str, Any]]:
-    """Write the rows of volumes that are committed; return them as ``ls --json`` prints them.
-
-    And those of objects without pixels, and of problems.
+    """Write the rows of volumes as they are committed; return them as ``ls --json`` prints them.
 
     Rows that are there already stay, so that a run which was killed before this is made whole by
     the next one.
 
     Parameters
     ----------
+    published : iterable
+        The plan of each volume, and those of its documents that were written a moment ago, by
+        key: they are not read. Volumes are taken a few at a time.
     relatives : callable
         Gives the volume_ids that a volume, named by its key, supersedes, and the one that
         supersedes it.
-    fresh : mapping
-        Objects that were written a moment ago, by key: they are not read.
     """
 
-    def put(plan: VolumePlan) -> dict[str, Any]:
-        keys = (f"{plan.key}/{name}" for name in ("zarr.json", "0/zarr.json"))
+    def put(entry: _Entry) -> dict[str, Any]:
+        volume, patient_key, identities, fresh = entry
+        keys = (f"{volume}/{name}" for name in ("zarr.json", "0/zarr.json"))
         group, array = (json.loads(fresh.get(key) or target.get(key)) for key in keys)
-        row = volume_row(plan.key, group, array, *relatives(plan.key))
+        row = volume_row(volume, group, array, *relatives(volume))
         table.put_rows(target, table.VOLUMES, [row])
-        for identity in {frame.identity for frame in plan.present}:
-            table.put_rows(target, table.PATIENTS, [patient_row(plan.patient_key, identity)])
+        for identity in identities:
+            table.put_rows(target, table.PATIENTS, [patient_row(patient_key, identity)])
         return public(target, row)
 
-    rows = each(target, put, plans)
+    entries = (  # their frames are let go
+        (plan.key, plan.patient_key, {frame.identity for frame in plan.present}, fresh)
+        for plan, fresh in published
+    )
+    return [row for some in batched(entries, AT_ONCE) for row in each(target, put, some)]
+
+
+def publish_rest(target: Objects, report: Report) -> None:
+    """Write the rows of objects without pixels and of problems, and put those of volumes together.
+
+    As in `publish`, rows that are there already stay.
+    """
     for patient_key, identity in {(found.patient_key, found.identity) for found in report.objects}:
         if patient_key is not None:
             table.put_rows(target, table.PATIENTS, [patient_row(patient_key, identity)])
@@ -65,12 +74,6 @@ def publish(
         table.put_rows(target, table.OBJECTS, list(series))
     table.put_rows(target, table.PROBLEMS, problem_rows(report.problems))
     gather(target)
-    return rows
-
-
-def planned(target: Objects, plans: Sequence[VolumePlan]) -> list[dict[str, Any]]:
-    """Return what `publish` would, for a dry run."""
-    return [planned_row(plan, target.join(plan.key)) for plan in plans]
 
 
 def index_volume(

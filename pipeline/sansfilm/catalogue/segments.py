@@ -5,6 +5,8 @@ files in place of thousands. Each holds the rows that no segment had when it was
 is ever rewritten or in the way of another.
 """
 
+from itertools import batched
+
 import pyarrow as pa
 
 from sansfilm.catalogue import table
@@ -13,6 +15,8 @@ from sansfilm.objects import Objects
 
 ENOUGH = 64
 """Rows that make a segment; up to one fewer are read from their own files."""
+MOST = 1024
+"""Rows of a segment: what is in memory while it is made."""
 
 
 def read_volumes(target: Objects) -> pa.Table:
@@ -36,8 +40,9 @@ def gather(target: Objects) -> None:
         return
     _, alone = _parts(target)
     if len(alone) >= ENOUGH:
-        rows = pa.concat_tables([table.read_file(target, key) for key in alone])
-        table.put_rows(target, table.SEGMENTS, rows.to_pylist())
+        for some in batched(alone, MOST):
+            rows = [row for key in some for row in table.read_file(target, key).to_pylist()]
+            table.put_rows(target, table.SEGMENTS, rows)
 
 
 def gather_anew(target: Objects) -> None:
