@@ -56,7 +56,9 @@ class Told(Progress):
 def plan(tmp_path):
     synth.series(tmp_path / "in", slices=10)
     ledger = Ledger("", Progress(), dry_run=True)
-    ((found, _),) = convert([str(tmp_path / "in")], MemoryTarget(), OPTIONS, ledger, {}, dry_run=True)
+    ((found, _),) = convert(
+        [str(tmp_path / "in")], MemoryTarget(), OPTIONS, ledger, {}, dry_run=True
+    )
     return found
 
 
@@ -71,9 +73,12 @@ def ledger(plan, slabs):
     """Give books in which the headers are read and the volume is planned."""
     ledger = Ledger("archive", Told())
     files = ledger.files([FileRef(header.uri, header.size) for header in plan.frames], [])
-    assert ledger.frames([Outcome(files, [[frame] for frame in plan.frames])]) == list(plan.frames)
-    assert ledger.plans([plan], [], 0) == [plan]
-    ledger.start(slabs, 1, [])
+    read = [[frame] for frame in plan.frames]
+    assert list(ledger.frames([Outcome(files, read)])) == read
+    assert list(ledger.plans([([plan], [], 0)])) == [plan]
+    ledger.todo([plan], slabs, [])
+    assert ledger.start() == len(slabs)
+    assert ledger.begin(plan, slabs) == slabs
     return ledger
 
 
@@ -98,8 +103,9 @@ def test_a_volume_is_whole_with_its_last_slab_in_whatever_order(ledger, plan, sl
     results = {slab.index: done(slab) for slab in slabs}
     assert ledger.slab(slabs[2], results[2], None) is None
     assert ledger.slab(slabs[0], results[0], None) is None
-    assert ledger.slab(slabs[1], results[1], None) == [results[0], results[1], results[2]]
-    ledger.stored(plan, 1000)
+    work = ledger.slab(slabs[1], results[1], None)
+    assert (work.plan, work.slabs, work.results) == (plan, slabs, results)
+    ledger.stored(work, 1000)
     report = ledger.close([{"series_uid": plan.series_uid}])
     assert_balanced(report)
     assert report.frames == {"found": 10, "stored": 10, "in_problems": 0}
@@ -143,10 +149,8 @@ def test_headers_that_did_not_come_home_are_a_problem_per_file(plan):
     ledger = Ledger("", Told())
     files = [FileRef(f"{number}.dcm", 1) for number in range(5)]
     ledger.files(files, [])
-    headers = ledger.frames([
-        Outcome(files[:3], [[frame] for frame in plan.frames[:3]]),
-        Outcome(files[3:], error=MemoryError("ZZPHI")),
-    ])  # fmt: skip
+    read = Outcome(files[:3], [[frame] for frame in plan.frames[:3]])
+    headers = list(ledger.frames([read, Outcome(files[3:], error=MemoryError("ZZPHI"))]))
     assert len(headers) == 3
     assert [p.uri for p in ledger.report.problems] == ["3.dcm", "4.dcm"]
     assert {p.code for p in ledger.report.problems} == {ProblemCode.WORKER_LOST}
@@ -155,9 +159,9 @@ def test_headers_that_did_not_come_home_are_a_problem_per_file(plan):
 
 def test_volumes_that_are_there_count_as_stored(plan):
     ledger = Ledger("", Told())
-    ledger.frames([Outcome((), [[frame] for frame in plan.frames])])
-    ledger.plans([plan], [], 0)
-    ledger.start([], 1, [plan])
+    list(ledger.frames([Outcome((), [[frame] for frame in plan.frames])]))
+    assert ledger.unchanged([plan], {plan.key}) == [plan]
+    assert ledger.start() == 0
     report = ledger.close([])
     assert_balanced(report)
     assert report.frames["stored"] == 10
@@ -171,7 +175,7 @@ def test_copies_of_an_instance_are_one_frame_and_refused_ones_are_counted(plan):
     refused = Problem("x", "headers", ProblemCode.UNSUPPORTED_PIXELS, "why", frames=7)
     stranger = Problem("y", "headers", ProblemCode.NOT_DICOM, "why")
     read = [[frame] for frame in (*plan.frames, plan.frames[0])]
-    found = ledger.frames([Outcome((), [*read, refused, stranger])])
+    found = list(ledger.frames([Outcome((), [*read, refused, stranger])]))
     assert len(found) == 11
     assert ledger.report.files == {
         "seen": 0,
@@ -182,8 +186,8 @@ def test_copies_of_an_instance_are_one_frame_and_refused_ones_are_counted(plan):
     }
     assert ledger.report.frames["found"] == 18
     conflict = Problem("z", "grouping", ProblemCode.CONFLICT, "why", frames=1)
-    ledger.plans([replace(plan, frames=plan.frames[1:])], [conflict], 1)
-    ledger.start([], 1, [replace(plan, frames=plan.frames[1:])])
+    (other,) = ledger.plans([([replace(plan, frames=plan.frames[1:])], [conflict], 1)])
+    ledger.unchanged([other], {other.key})
     report = ledger.close([])
     assert_balanced(report)
     assert report.frames == {"found": 17, "stored": 9, "in_problems": 8}
@@ -255,3 +259,14 @@ def test_a_mixed_folder_balances(tmp_path):
     assert report.frames["stored"] == 9
     assert report.files["seen"] == 12
     assert report.files["seen"] == report.files["ingested"] + report.files["skipped"]
+
+
+def test_a_volume_of_which_all_slabs_were_stored_comes_to_its_end(plan, slabs):
+    """Its last slab is made again; else it would never be published."""
+    ledger = Ledger("", Told())
+    stored = [(slab, done(slab)) for slab in slabs]
+    ledger.todo([plan], slabs, stored)
+    assert ledger.begin(plan, slabs) == slabs[-1:]
+    assert ledger.slab(slabs[-1], done(slabs[-1]), None).results == {
+        slab.index: result for slab, result in stored
+    }

@@ -31,7 +31,7 @@ def test_only_what_has_room_stays_in_memory():
 
 def test_a_full_disk_is_told_with_its_cure(monkeypatch):
     def full():
-        return open("/dev/full", "r+b", buffering=0)  # noqa: PTH123, SIM115
+        return open("/dev/full", "r+b", buffering=0)  # noqa: PTH123
 
     monkeypatch.setattr(spool.tempfile, "TemporaryFile", full)
     with Spool(0) as kept, pytest.raises(SansfilmError, match="TMPDIR"):

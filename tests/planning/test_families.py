@@ -57,7 +57,9 @@ def test_all_cases_at_once(several, room):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_order_and_any_shared_instance(several, data):
     """Files in any order, some of them once more, or under the UID of another file."""
     files = data.draw(st.permutations(several))[:40]
@@ -90,9 +92,12 @@ def test_none(tmp_path):
 
 
 def test_a_segmentation_is_with_what_it_was_drawn_on(tmp_path):
-    synth.series(tmp_path / "a", slices=3)
-    synth.series(tmp_path / "b", slices=3)
-    files = files_of(tmp_path)
+    synth.series(tmp_path, slices=3)
+    first = files_of(tmp_path)
+    files = first + [
+        [replace(frame, series_uid="1.8", sop_instance_uid=f"1.8.{number}") for frame in file]
+        for number, file in enumerate(first)
+    ]
     with Families() as families:
         families.add(files)
         assert len(list(families)) == 2
