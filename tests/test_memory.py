@@ -65,6 +65,19 @@ def test_peak_memory_of_a_long_multiframe(tmp_path):
     assert peak_of(tmp_path) < 350 * MB + 3 * 64 * 256 * 256 * 2
 
 
+def test_peak_memory_hardly_grows_with_the_number_of_series(tmp_path):
+    """With all frames and plans kept until the end, these 2,400 instances more cost 23 MB; now 4."""
+    peaks = []
+    for count in (120, 360):
+        folder = tmp_path / str(count)
+        for number in range(count):
+            synth.series(
+                folder / "dicom" / str(number), slices=10, series_uid=f"1.2.{number}", seed=number
+            )
+        peaks.append(peak_of(folder))
+    assert peaks[1] - peaks[0] < 10 * MB, peaks
+
+
 def peak_of(folder):
     sources = str(folder / "dicom"), str(folder / "a")
     process = subprocess.Popen(

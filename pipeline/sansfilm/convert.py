@@ -86,7 +86,7 @@ def convert(
         families.add(ledger.frames(read(files)))
         if more := companions(families.frames()):
             families.add(ledger.frames(read(ledger.files(more, []))))
-        del files, found  # they grow with the archive; what is in memory from here on does not
+        del files, found  # of a large archive they are large themselves
 
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         stored = partial(stored_grids, target)

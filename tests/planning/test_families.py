@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import synth
 from cases import CASES
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansfilm.options import Budgets, Options
@@ -57,9 +57,7 @@ def test_all_cases_at_once(several, room):
 
 
 @given(st.data())
-@settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, max_examples=25)
 def test_any_order_and_any_shared_instance(several, data):
     """Files in any order, some of them once more, or under the UID of another file."""
     files = data.draw(st.permutations(several))[:40]
@@ -85,7 +83,7 @@ def test_any_order_and_any_shared_instance(several, data):
     assert planned(parts) == planned([[frame for file in files for frame in file]])
 
 
-def test_none(tmp_path):
+def test_none():
     with Families() as families:
         families.add([])
         assert list(families) == list(families.frames()) == []
