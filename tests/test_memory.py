@@ -66,7 +66,7 @@ def test_peak_memory_of_a_long_multiframe(tmp_path):
 
 
 def test_peak_memory_hardly_grows_with_the_number_of_series(tmp_path):
-    """With all frames and plans kept until the end, these 2,400 instances more cost 23 MB; now 4."""
+    """With all frames and plans kept to the end, the 2,400 instances more cost 23 MB; now 4."""
     peaks = []
     for count in (120, 360):
         folder = tmp_path / str(count)
