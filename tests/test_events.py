@@ -1,11 +1,13 @@
 """What a run tells: a report file, logs, metrics. Everything of the run, nothing of a patient."""
 
+import fcntl
 import json
 import logging
 import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -111,6 +113,27 @@ def test_several_runs_share_a_file(tmp_path):
     for line in lines(path):
         by_run.setdefault(line["run"], []).append(line.get("number"))
     assert list(by_run.values()) == [[None, *range(200)]] * 2
+
+
+def test_half_a_line_of_a_run_that_is_writing_is_not_torn(tmp_path):
+    path = tmp_path / "out.jsonl"
+    opened = []
+
+    def run():
+        with ReportFile(str(path)) as file:
+            opened.append(file)
+            file.emit("started", {})
+
+    with path.open("wb", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"run": ')
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(0.2)
+        assert not opened
+        other.write(b'"other"}\n')
+    thread.join(10)
+    assert [line["run"] == "other" for line in lines(path)] == [True, False]
 
 
 def test_a_report_that_cannot_be_written_is_a_wrong_call(tmp_path):

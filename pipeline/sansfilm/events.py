@@ -5,9 +5,11 @@ import logging
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_UN, flock
 from typing import Any, Self
 
 from sansfilm.errors import OptionError, Problem
@@ -123,8 +125,9 @@ class ReportFile:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as exc:
             raise OptionError(f"cannot write the report {path}", exc.strerror or "") from exc
-        size = os.fstat(self._fd).st_size
-        torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"  # a full disk cut a line
+        with self._alone():  # half of what another run writes now would look like a torn line
+            size = os.fstat(self._fd).st_size
+            torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"  # a full disk cut a line
         self._before = b"\n" if torn else b""
 
     def emit(self, event: str, fields: dict[str, Any]) -> None:
@@ -134,7 +137,8 @@ class ReportFile:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "run": self._run, "event": event, **fields})
         try:
-            os.write(self._fd, self._before + line.encode() + b"\n")
+            with self._alone():
+                os.write(self._fd, self._before + line.encode() + b"\n")
             self._before = b""
             if event in ("finished", "failed"):
                 os.fsync(self._fd)
@@ -142,6 +146,17 @@ class ReportFile:
             if self._well:
                 _LOG.error("the report file cannot be written: %s", exc.strerror)
             self._well, self._before = False, b"\n"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs from the file, where its file system knows locks."""
+        with suppress(OSError):
+            flock(self._fd, LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                flock(self._fd, LOCK_UN)
 
     def __enter__(self) -> Self:
         return self
