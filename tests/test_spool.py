@@ -1,5 +1,8 @@
 """What is put aside comes back, wherever it lies."""
 
+import gc
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +39,23 @@ def test_a_full_disk_is_told_with_its_cure(monkeypatch):
     monkeypatch.setattr(spool.tempfile, "TemporaryFile", full)
     with Spool(0) as kept, pytest.raises(SansfilmError, match="TMPDIR"):
         kept.append(bytes(10_000))
+
+
+@given(items, st.integers(0, 12), st.slices(12))
+def test_it_is_read_as_a_list_is(items, room, some):
+    kept, same = Spool(room, [item for item, _ in items]), [item for item, _ in items]
+    assert kept == same == pickle.loads(pickle.dumps(kept))
+    assert kept != [*same, 1]
+    assert kept[some] == same[some]
+    assert repr(kept) == repr(same)
+    for number in range(-len(same), len(same)):
+        assert kept[number] == same[number]
+    with pytest.raises(IndexError):
+        kept[len(same)]
+
+
+def test_its_file_ends_with_it():
+    """A warning, which fails a test, if it were left open."""
+    kept = Spool(0, [1])
+    del kept
+    gc.collect()

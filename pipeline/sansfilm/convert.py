@@ -9,7 +9,7 @@ is done with an archive afterwards is in `archive` and `upkeep`, which join stag
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import batched, chain, starmap
+from itertools import batched, chain, islice, starmap
 from typing import Any
 
 from sansfilm.assemble.levels import plan_slabs
@@ -22,6 +22,7 @@ from sansfilm.options import Options
 from sansfilm.planning.discover import discover
 from sansfilm.planning.families import Families
 from sansfilm.planning.grouping import plan_volumes
+from sansfilm.planning.listing import Listing
 from sansfilm.planning.recent import RECENT
 from sansfilm.report import AtWork, Ledger
 from sansfilm.run.choose import choose_runner, enlarged
@@ -46,7 +47,8 @@ HEADERS_AT_ONCE = 64
 PLANS_AT_ONCE = 8
 """Volumes that an archive is asked for at the same time."""
 
-Found = tuple[list[FileRef], list[Problem]]
+Files = Listing | Sequence[FileRef]
+Found = tuple[Files, list[Problem]]
 Companions = Callable[[Iterable[Frame]], Sequence[FileRef]]
 Published = tuple[VolumePlan, Mapping[str, bytes]]
 """A plan whose volume is in the archive, and those of its documents that this run has made."""
@@ -82,24 +84,24 @@ def convert(
         runner = larger(runner, len(files) // HEADERS_AT_ONCE)
         new = not dry_run and create_archive(target)
         read = partial(headers, runner, options, soon=not dry_run)
-        families = stack.enter_context(Families())
-        families.add(ledger.frames(read(files)))
-        if more := companions(families.frames()):
-            families.add(ledger.frames(read(ledger.files(more, []))))
-        del files, found  # of a large archive they are large themselves
-
+        checkpoints = Checkpoints(target, options)
         looks = partial(pixel_digest, options), partial(drawn_pixels, options)
         stored = partial(stored_grids, target)
-        plans = ledger.plans(plan_volumes(f, options, *looks, stored) for f in going(families))
-        todo, checkpoints = stack.enter_context(Spool[VolumePlan]()), Checkpoints(target, options)
-        for some in batched(plans, PLANS_AT_ONCE):
-            done = set() if new else committed(target, [plan.key for plan in some])
-            yield from ((plan, {}) for plan in ledger.unchanged(some, done))
-            left = [plan for plan in some if plan.key not in done]
-            slabs = [slab for plan in left for slab in plan_slabs(plan, options)]
-            ledger.todo(left, slabs, [] if new or dry_run else checkpoints.load(slabs))
-            for plan in left:
-                todo.append(plan, len(plan.frames))
+        with Families() as families:
+            families.add(ledger.frames(read(files)))
+            if more := companions(families.frames()):
+                families.add(ledger.frames(read(ledger.files(more, []))))
+            del files, found  # of a large archive they are large themselves
+            todo = stack.enter_context(Spool[VolumePlan](families.room))
+            plans = ledger.plans(plan_volumes(f, options, *looks, stored) for f in going(families))
+            for some in batched(plans, PLANS_AT_ONCE):
+                done = set() if new else committed(target, [plan.key for plan in some])
+                yield from ((plan, {}) for plan in ledger.unchanged(some, done))
+                left = [plan for plan in some if plan.key not in done]
+                slabs = [slab for plan in left for slab in plan_slabs(plan, options)]
+                ledger.todo(left, slabs, [] if new or dry_run else checkpoints.load(slabs))
+                for plan in left:
+                    todo.append(plan, len(plan.frames))
         check()
         runner = larger(runner, ledger.start())
         if dry_run:
@@ -121,9 +123,7 @@ def convert(
             checkpoints.write()
 
 
-def headers(
-    runner: Runner, options: Options, files: Sequence[FileRef], *, soon: bool
-) -> Iterator[Outcome]:
+def headers(runner: Runner, options: Options, files: Files, *, soon: bool) -> Iterator[Outcome]:
     """Read headers in batches; the files of a batch that failed or lost its worker one by one.
 
     Else one bad file would take others with it, and volumes would be published without them.
@@ -132,10 +132,10 @@ def headers(
     threads = 0 if not soon else 1 if runner.map is map else cores()
     read, lost = partial(read_headers, options.budgets, threads), list[FileRef]()
     # the first one here, before there are threads: a process with one thread can fork its guards
-    first = 1 if runner.gpus is None else 0
-    for file in files[:first]:
+    left = iter(files)
+    for file in islice(left, 1 if runner.gpus is None else 0):
         yield attempt(partial(read, alike=len(files)), (file,))
-    for outcome in runner.run(read, going(batched(files[first:], HEADERS_AT_ONCE))):
+    for outcome in runner.run(read, going(batched(left, HEADERS_AT_ONCE))):
         if outcome.error and len(outcome.task) > 1:
             lost += outcome.task
         else:

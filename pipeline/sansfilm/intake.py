@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sansfilm.catalogue.publish import publish, publish_rest
+from sansfilm.catalogue.publish import ROWS, publish, publish_rest
 from sansfilm.catalogue.records import planned_row
 from sansfilm.convert import Companions, Found, convert
 from sansfilm.errors import OptionError
@@ -19,6 +19,7 @@ from sansfilm.progress import Progress, Several
 from sansfilm.report import Ledger
 from sansfilm.run.choose import Workers
 from sansfilm.run.interrupt import check
+from sansfilm.spool import Spool
 from sansfilm.store.commit import relatives
 from sansfilm.store.target import open_target
 
@@ -104,10 +105,11 @@ def fill(
     )  # fmt: skip
     with ledger.told(sources, options), closing(run) as published:
         if dry_run:
-            return ledger.close([planned_row(plan, target.join(plan.key)) for plan, _ in published])
-        rows = publish(target, published, partial(relatives, target))
+            planned = (planned_row(plan, target.join(plan.key)) for plan, _ in published)
+            return ledger.close(Spool(ROWS, planned))
+        rows, fresh = publish(target, published, partial(relatives, target))
         check()
-        publish_rest(target, ledger.report)
+        publish_rest(target, ledger.report, rows, fresh)
         return ledger.close(rows)
 
 

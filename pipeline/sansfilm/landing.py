@@ -144,7 +144,7 @@ class Zone:
         self._problems: set[Problem] = set()
 
     def look(
-        self, files: Sequence[FileRef], problems: Sequence[Problem], now: float
+        self, files: Iterable[FileRef], problems: Sequence[Problem], now: float
     ) -> list[FileRef | Problem]:
         """Take a listing of the zone; return what is to be read, and what was not told before."""
         known = self._files

@@ -456,12 +456,14 @@ class SlabResult:
 class Report:
     """What an ingest did. `volumes` as `ls --json` prints them; see `to_json` for the rest.
 
+    Many volumes are read from a temporary file, each time they are asked for.
+
     `objects` are the instances that are no images; they count as skipped files. `slabs_before` is
     how many slabs of unfinished volumes an earlier run had stored. `error` says why a round of
     `watch` could not go on; every other ingest raises.
     """
 
-    volumes: list[dict[str, Any]] = field(default_factory=list)
+    volumes: Sequence[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     objects: list[Document] = field(default_factory=list)
     files: dict[str, int] = field(

@@ -3,7 +3,7 @@
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,6 @@ from sansfilm.decode.device import has_decoded
 from sansfilm.errors import Problem, ProblemCode
 from sansfilm.model import (
     Document,
-    FileRef,
     Frame,
     FrameResult,
     Report,
@@ -82,7 +81,7 @@ class Ledger:
         if dashboard:
             self._progress.cluster_started(dashboard)
 
-    def files(self, files: Sequence[FileRef], problems: Iterable[Problem]) -> Sequence[FileRef]:
+    def files[F: Sized](self, files: F, problems: Iterable[Problem]) -> F:
         """Note what discovery found; may be called again for more."""
         self.report.files["seen"] += len(files)
         self._add(problems)
@@ -231,7 +230,7 @@ class Ledger:
     def close(self, volumes: Sequence[dict[str, Any]]) -> Report:
         """Balance the books and return the report."""
         report = self.report
-        report.volumes = list(volumes)
+        report.volumes = volumes
         report.problems.sort(key=lambda p: (p.uri, p.stage, p.code, p.frame or 0, p.message))
         report.frames["in_problems"] = sum(problem.frames for problem in report.problems)
         report.files["ingested"] = len(np.unique(np.frombuffer(self._ingested, np.int64)))
@@ -252,7 +251,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "archive": report.archive,
         "dry_run": report.dry_run,
         "device": report.device,
-        "volumes": report.volumes,
+        "volumes": list(report.volumes),
         "unchanged": report.unchanged,
         "slabs_before": report.slabs_before,
         "problems": [asdict(problem) for problem in report.problems],

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import batched
 
 import pytest
 
@@ -72,6 +73,24 @@ def test_the_rows_are_the_same_with_segments_and_without(target):
     target.read.clear()
     assert segments.read_volumes(target).to_pylist() == [row(number) for number in range(240)]
     assert len(target.read) == 2 + 10  # two segments, and those in none
+
+
+def test_rows_in_hand_are_not_read_and_make_the_same_segment(target):
+    """They say more, and numbers may be whole that the catalogue keeps as any number."""
+    put(target, range(100))
+    told = [row(number, spacing_mm=[2, 0.1, 3], uri=f"/a/{number}") for number in range(100)]
+    for number in range(100):
+        own = row(number, spacing_mm=[2.0, 0.1, 3.0])
+        table.put_rows(target, table.VOLUMES, [own], anew=True)
+    segments.gather(target)
+    read = target.objects.pop(*target.find(table.SEGMENTS))
+    target.read.clear()
+    keys = [f"{table.VOLUMES}/v{number:05d}.parquet" for number in range(100)]
+    segments.gather(target, told[::-1], {key: 99 - n for n, key in enumerate(keys) if n != 7})
+    assert target.read == [keys[7]]
+    (segment,) = target.find(table.SEGMENTS)
+    assert target.objects[segment] == read
+    assert table.is_named_after(segment, table.read_file(target, segment))
 
 
 def test_the_same_ingest_again_writes_no_other_segment(target):
@@ -147,7 +166,8 @@ def test_ten_thousand_series_open_and_are_filtered_in_a_moment(tmp_path):
         folder = tmp_path / "a" / each["key"]
         folder.mkdir(parents=True)
         (folder / "_commit.json").touch()
-    table.put_rows(target, table.SEGMENTS, rows)
+    for some in batched(rows, segments.MOST):
+        table.put_rows(target, table.SEGMENTS, some)
     begun = time.process_time()
     found = open_archive(tmp_path / "a").select(modality="PT", date=("2026-03-01", "2026-03-31"))
     taken = time.process_time() - begun

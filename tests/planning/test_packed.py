@@ -99,7 +99,8 @@ def test_below_a_url(made):
     assert len(files) == len(CONTENTS)
     assert {file.modified_ns for file in files} == {None}
     kind = made.suffix[1:]
-    assert discover([f"{kind}://folder::{uri}"])[0] == [f for f in files if "//folder/" in f.uri]
+    inside, _ = discover([f"{kind}://folder::{uri}"])
+    assert list(inside) == [f for f in files if "//folder/" in f.uri]
     assert contents_of(files) == sorted(CONTENTS.values())
 
 
@@ -123,7 +124,7 @@ def test_what_only_has_the_name_is_a_file(tmp_path):
 def test_a_container_that_changes_after_it_was_listed(tmp_path):
     path = tmp_path / "a.zip"
     a_zip(path, CONTENTS)
-    files, _ = discover([str(path)])
+    files = list(discover([str(path)])[0])
     a_zip(path, {"1.dcm": b"other"})
     with Source(f"zip://1.dcm::{path}") as source:
         assert source.read(0, 10) == b"other"

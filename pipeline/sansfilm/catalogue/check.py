@@ -45,13 +45,14 @@ def _file(
     target: Objects, name: str, key: str, sound: Mapping[str, bool]
 ) -> Iterator[tuple[str, str]]:
     try:
-        rows = table.read_file(target, key).to_pylist()
+        found = table.read_file(target, key)
+        rows = found.to_pylist()
     except IntegrityError:
         yield key, "damaged"
     except TargetError as exc:
         yield key, f"cannot be read: {exc.args[-1]}"
     else:
-        if not table.is_named_after(key, rows):
+        if not table.is_named_after(key, found):
             yield key, "other content than its name says"
         elif name == table.VOLUMES:
             yield from _compare(target, key, rows[0], sound)

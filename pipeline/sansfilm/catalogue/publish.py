@@ -1,7 +1,7 @@
 """Make published volumes, patients, other objects and problems findable in the catalogue."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import batched, groupby
 from operator import itemgetter
@@ -20,8 +20,11 @@ from sansfilm.catalogue.records import (
 from sansfilm.catalogue.segments import gather, read_volumes
 from sansfilm.model import Identity, Report, VolumePlan
 from sansfilm.objects import AT_ONCE, Objects, each
+from sansfilm.spool import Spool
 
 Relatives = Callable[[str], tuple[list[str], str | None]]
+ROWS = 128
+"""Rows of a run that stay in memory."""
 _Entry = tuple[str, str, set[Identity], Mapping[str, bytes]]
 
 
@@ -29,8 +32,8 @@ def publish(
     target: Objects,
     published: Iterable[tuple[VolumePlan, Mapping[str, bytes]]],
     relatives: Relatives,
-) -> list[dict[str, Any]]:
-    """Write the rows of volumes as they are committed; return them as ``ls --json`` prints them.
+) -> tuple[Spool[dict[str, Any]], dict[str, int]]:
+    """Write the rows of volumes as they are committed.
 
     Rows that are there already stay, so that a run which was killed before this is made whole by
     the next one.
@@ -43,29 +46,44 @@ def publish(
     relatives : callable
         Gives the volume_ids that a volume, named by its key, supersedes, and the one that
         supersedes it.
+
+    Returns
+    -------
+    rows : Spool
+        As ``ls --json`` prints them.
+    fresh : dict
+        Which of them this has written, by the key of its file.
     """
 
-    def put(entry: _Entry) -> dict[str, Any]:
+    def put(entry: _Entry) -> tuple[str, dict[str, Any]]:
         volume, patient_key, identities, fresh = entry
         keys = (f"{volume}/{name}" for name in ("zarr.json", "0/zarr.json"))
         group, array = (json.loads(fresh.get(key) or target.get(key)) for key in keys)
         row = volume_row(volume, group, array, *relatives(volume))
-        table.put_rows(target, table.VOLUMES, [row])
+        written = table.put_rows(target, table.VOLUMES, [row])
         for identity in identities:
             table.put_rows(target, table.PATIENTS, [patient_row(patient_key, identity)])
-        return public(target, row)
+        return written, public(target, row)
 
     entries = (  # their frames are let go
         (plan.key, plan.patient_key, {frame.identity for frame in plan.present}, fresh)
         for plan, fresh in published
     )
-    return [row for some in batched(entries, AT_ONCE) for row in each(target, put, some)]
+    rows, fresh = Spool[dict[str, Any]](ROWS), dict[str, int]()
+    for some in batched(entries, AT_ONCE):
+        for written, row in each(target, put, some):
+            if written:
+                fresh[written] = len(rows)
+            rows.append(row)
+    return rows, fresh
 
 
-def publish_rest(target: Objects, report: Report) -> None:
+def publish_rest(
+    target: Objects, report: Report, rows: Sequence[Mapping[str, Any]], fresh: Mapping[str, int]
+) -> None:
     """Write the rows of objects without pixels and of problems, and put those of volumes together.
 
-    As in `publish`, rows that are there already stay.
+    As in `publish`, which has given `rows` and `fresh`, rows that are there already stay.
     """
     for patient_key, identity in {(found.patient_key, found.identity) for found in report.objects}:
         if patient_key is not None:
@@ -73,7 +91,7 @@ def publish_rest(target: Objects, report: Report) -> None:
     for _, series in groupby(object_rows(report.objects), itemgetter("series_uid")):
         table.put_rows(target, table.OBJECTS, list(series))
     table.put_rows(target, table.PROBLEMS, problem_rows(report.problems))
-    gather(target)
+    gather(target, rows, fresh)
 
 
 def index_volume(

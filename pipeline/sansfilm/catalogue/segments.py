@@ -5,18 +5,22 @@ files in place of thousands. Each holds the rows that no segment had when it was
 is ever rewritten or in the way of another.
 """
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import batched
+from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 
 from sansfilm.catalogue import table
 from sansfilm.columns import column
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 
 ENOUGH = 64
 """Rows that make a segment; up to one fewer are read from their own files."""
-MOST = 1024
-"""Rows of a segment: what is in memory while it is made."""
+MOST = 256
+"""Rows of a segment: what is in memory while it is made, some 8 kB each."""
 
 
 def read_volumes(target: Objects) -> pa.Table:
@@ -28,21 +32,39 @@ def read_volumes(target: Objects) -> pa.Table:
         If a file is damaged; the message says which.
     """
     gathered, alone = _parts(target)
-    rows = [gathered, *(table.read_file(target, key) for key in alone)]
+    rows = [gathered, *each(target, partial(table.read_file, target), alone)]
     found = pa.concat_tables(rows).combine_chunks()
     ids = found["volume_id"].to_pylist()
     return found if ids == sorted(ids) else found.sort_by("volume_id")  # loads pyarrow.compute
 
 
-def gather(target: Objects) -> None:
-    """Write the rows that are in no segment yet into a new one, if they are many."""
+def gather(
+    target: Objects,
+    rows: Sequence[Mapping[str, Any]] = (),
+    fresh: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Write the rows that are in no segment yet into new ones, if they are many.
+
+    Parameters
+    ----------
+    rows : sequence, optional
+        Rows that were written a moment ago. They may say more than the catalogue keeps.
+    fresh : mapping, optional
+        Which of them is the row of a file, by its key: that file is not read again.
+    """
+
+    def row(key: str) -> Mapping[str, Any]:
+        if key in fresh:
+            return rows[fresh[key]]
+        (own,) = table.read_file(target, key).to_pylist()
+        return dict(own)
+
     if len(_files(target)) < ENOUGH:  # one request where nothing can be to gather
         return
     _, alone = _parts(target)
     if len(alone) >= ENOUGH:
         for some in batched(alone, MOST):
-            rows = [row for key in some for row in table.read_file(target, key).to_pylist()]
-            table.put_rows(target, table.SEGMENTS, rows)
+            table.put_rows(target, table.SEGMENTS, [row(key) for key in some])
 
 
 def gather_anew(target: Objects) -> None:

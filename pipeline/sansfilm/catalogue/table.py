@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from sansfilm import columns
 from sansfilm.errors import IntegrityError
-from sansfilm.objects import Objects
+from sansfilm.objects import Objects, each
 
 VOLUMES, PATIENTS, PROBLEMS = "catalogue/volumes", "catalogue/patients", "catalogue/problems"
 OBJECTS, SEGMENTS = "catalogue/objects", "catalogue/segments"
@@ -63,35 +64,42 @@ SCHEMAS = {
 def put_rows(
     target: Objects, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False
 ) -> str:
-    """Write the row of a volume or a patient, or rows that go together; return the file's key.
+    """Write the row of a volume or a patient, or rows that go together, into a file.
 
     Another spelling of a patient's name is another file; no rows are no file. What is there
     already stays, unless it is to be written `anew`.
+
+    Returns
+    -------
+    str
+        Key of the file, "" if none was written.
     """
     if not rows:
         return ""
-    key = f"{table}/{_name(table, rows)}.parquet"
     data = columns.table(rows, SCHEMAS[table])
+    key = f"{table}/{_name(table, data)}.parquet"
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, data.schema, **columns.encoding(data.num_rows)) as writer:
         writer.write_table(data)
         writer.add_key_value_metadata({_SEAL: _BLANK})
-    write = target.put if anew else target.create
-    write(key, _sealed(sink.getvalue()))
-    return key
+    if anew:
+        target.put(key, _sealed(sink.getvalue()))
+        return key
+    return key if target.create(key, _sealed(sink.getvalue())) else ""
 
 
-def is_named_after(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def is_named_after(key: str, rows: pa.Table) -> bool:
     """Tell whether a file's rows are the ones that its name was made from."""
     table, _, name = key.rpartition("/")
-    return bool(rows) and name == f"{_name(table, rows)}.parquet"
+    return rows.num_rows > 0 and name == f"{_name(table, rows)}.parquet"
 
 
-def _name(table: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _name(table: str, rows: pa.Table) -> str:
     if table == VOLUMES:
-        return str(rows[0]["volume_id"])
-    digest = hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()
-    return f"{rows[0]['patient_key']}-{digest[:8]}" if table == PATIENTS else digest[:32]
+        return str(rows["volume_id"][0])
+    # of what a reader gets: numbers may have been whole that are kept as any number
+    digest = hashlib.sha256(json.dumps(rows.to_pylist(), sort_keys=True).encode()).hexdigest()
+    return f"{rows['patient_key'][0]}-{digest[:8]}" if table == PATIENTS else digest[:32]
 
 
 def superseded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -116,7 +124,8 @@ def read_rows(target: Objects, table: str) -> pa.Table:
     IntegrityError
         If a file is damaged; the message says which.
     """
-    tables = [read_file(target, key) for key in target.find(table) if key.endswith(".parquet")]
+    keys = [key for key in target.find(table) if key.endswith(".parquet")]
+    tables = each(target, partial(read_file, target), keys)
     return pa.concat_tables([columns.table([], SCHEMAS[table]), *tables])
 
 

@@ -1,4 +1,4 @@
-"""Sources (folders, files, zip and tar files, fsspec URLs) -> a sorted list of files.
+"""Sources (folders, files, zip and tar files, fsspec URLs) -> a sorted listing.
 
 No byte of them is read but the directories of zip and tar files.
 """
@@ -17,13 +17,14 @@ from sansfilm.errors import (
 from sansfilm.model import FileRef
 from sansfilm.options import Budgets
 from sansfilm.planning import packed
+from sansfilm.planning.listing import Listing
 from sansfilm.planning.source import Source, local_path, local_uri, remote_errors
 from sansfilm.remote import open_url, version_of
 
 
 def discover(
     sources: Iterable[str], archive: str = "", budgets: Budgets | None = None
-) -> tuple[list[FileRef], list[Problem]]:
+) -> tuple[Listing, list[Problem]]:
     """List every file of the sources, each once, sorted by URI.
 
     Linked files are listed, linked folders are not followed: they become problems. Of files whose
@@ -40,7 +41,7 @@ def discover(
 
     Returns
     -------
-    files : list of FileRef
+    files : Listing
     problems : list of Problem
         EMPTY_SOURCE for each source that holds no file, UNREADABLE for what cannot be listed,
         BUDGET or UNSAFE_ARCHIVE for zip and tar files, or members of them.
@@ -52,7 +53,7 @@ def discover(
     OptionError
         If no source is given.
     """
-    files: dict[str, FileRef] = {}
+    files = Listing()
     problems: dict[str, Problem] = {}
     known: _Known = {}
     named = list(sources)
@@ -60,21 +61,20 @@ def discover(
         raise OptionError("no source given: name at least one folder, file or URL")
     excluded = f"{_canonical(archive)}/" if archive else None
     for source in named:
-        found = [
-            item
-            for item in _list(source, budgets or Budgets(), known)
-            if not excluded or not item.uri.startswith(excluded)
-        ]
-        if not found:
+        empty = True
+        for item in _list(source, budgets or Budgets(), known):
+            if excluded and item.uri.startswith(excluded):
+                continue
+            empty = False
+            if isinstance(item, FileRef):
+                files.add(item)
+            else:
+                problems[item.uri] = item
+        if empty:
             problems[source] = Problem(
                 source, "discover", ProblemCode.EMPTY_SOURCE, "no file in this source"
             )
-        for item in found:
-            if isinstance(item, FileRef):
-                files[item.uri] = item
-            else:
-                problems[item.uri] = item
-    return [files[uri] for uri in sorted(files)], [problems[uri] for uri in sorted(problems)]
+    return files, [problems[uri] for uri in sorted(problems)]
 
 
 _Known = dict[str, tuple[list[packed.Member | packed.Refused], int | None]]
@@ -149,24 +149,30 @@ def _list_folder(path: str) -> Iterator[FileRef | Problem]:
     while folders:
         folder = folders.pop()
         try:
-            entries = list(os.scandir(folder))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if item := _entry(entry, folders):
+                        yield item
         except OSError as exc:
             if folder == path:
                 message = f"source cannot be listed: {path}: {exc.strerror}"
                 raise SourceNotFoundError(message) from exc
             yield _unreadable(folder, exc.strerror or "cannot be listed")
-            continue
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif entry.is_file():
-                    yield _local(entry.path, entry.stat())
-                elif entry.is_symlink():
-                    linked = "folder is not followed: name it as a source" if entry.is_dir() else ""
-                    yield _unreadable(entry.path, f"a linked {linked or 'file is not there'}")
-            except OSError as exc:
-                yield _unreadable(entry.path, exc.strerror or "cannot be read")
+
+
+def _entry(entry: os.DirEntry[str], folders: list[str]) -> FileRef | Problem | None:
+    """Return what an entry of a folder is; a folder is added to `folders`."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.path)
+        elif entry.is_file():
+            return _local(entry.path, entry.stat())
+        elif entry.is_symlink():
+            linked = "folder is not followed: name it as a source" if entry.is_dir() else ""
+            return _unreadable(entry.path, f"a linked {linked or 'file is not there'}")
+    except OSError as exc:
+        return _unreadable(entry.path, exc.strerror or "cannot be read")
+    return None
 
 
 def _unreadable(path: str, message: str) -> Problem:

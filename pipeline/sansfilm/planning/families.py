@@ -30,6 +30,7 @@ class Families:
 
     def __init__(self, room: int = ROOM) -> None:
         self._frames = Spool[Sequence[Frame]](room)
+        self._room = room
         self._series: dict[str, int] = {}
         self._series_of = array("Q")
         """By part of the spool."""
@@ -53,6 +54,11 @@ class Families:
                 frames = list(chain.from_iterable(some))
                 self._frames.append(frames, len(frames))
                 self._series_of.append(number)
+
+    @property
+    def room(self) -> int:
+        """How many frames of plans may stay in memory: none once frames had to be put aside."""
+        return self._room if self._frames.all_here else 0
 
     def frames(self) -> Iterator[Frame]:
         """Yield all frames, in the order in which they were added."""
