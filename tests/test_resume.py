@@ -12,6 +12,8 @@ import pytest
 import synth
 
 import sansfilm
+from sansfilm import convert
+from sansfilm.catalogue import segments, table
 from sansfilm.options import Options, Storage
 from sansfilm.store import commit
 from sansfilm.store.verify import verify_volume
@@ -120,6 +122,30 @@ def test_kills_after_each_object_end_in_the_same_archive(sources, tmp_path, tree
         assert tree(url) == expected
         stops += 1
     assert stops == len(expected) + 1  # the mark is created twice, to see the second one refused
+
+
+def test_a_killed_run_of_many_volumes_ends_in_the_same_segments(tmp_path, tree, monkeypatch):
+    """The rows of the volumes of before are read from their files, the others are in hand."""
+    for number in range(segments.ENOUGH + 6):
+        synth.series(tmp_path / "in" / str(number), slices=1 + number % 2, seed=number,
+                     series_uid=f"1.2.{number}")  # fmt: skip
+    sansfilm.ingest(tmp_path / "in", tmp_path / "quiet")
+    commits, publish_volume = [], convert.commit_volume
+
+    def killed(*arguments):
+        if len(commits) == 40:
+            raise KeyboardInterrupt
+        commits.append(1)
+        return publish_volume(*arguments)
+
+    monkeypatch.setattr(convert, "commit_volume", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sansfilm.ingest(tmp_path / "in", tmp_path / "a")
+    monkeypatch.undo()
+    report = sansfilm.ingest(tmp_path / "in", tmp_path / "a")
+    assert len(report.unchanged) == 40
+    assert len(list((tmp_path / "a" / table.SEGMENTS).iterdir())) == 1
+    assert tree(tmp_path / "a") == tree(tmp_path / "quiet")
 
 
 def test_the_same_command_again_does_nothing(quiet, sources, tree):
