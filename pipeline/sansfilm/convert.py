@@ -6,6 +6,7 @@ discover -> headers -> grouping -> slabs (read, decode, assemble, write) -> comm
 is done with an archive afterwards is in `archive` and `upkeep`, which join stages too.
 """
 
+import gc
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -76,6 +77,7 @@ def convert(
     gpu = options.device != "cpu" and present()
     with ExitStack() as stack:
         stack.callback(RECENT.clear)
+        stack.callback(gc.unfreeze)  # what a fork has frozen: see `forks`
         runner = stack.enter_context(choose_runner(0, **named, gpu=gpu))
         check_device(options, runner, here=gpu)
         ledger.at_work(runner.dashboard)

@@ -35,7 +35,9 @@ class Fork:
     """A process forked from this one that calls a function and ends.
 
     Nothing of the parent's is run, flushed or removed at its end. What the parent has, it has too,
-    but for signal handlers: Ctrl-C and SIGTERM are for the parent.
+    but for signal handlers: Ctrl-C and SIGTERM are for the parent. All objects of the parent are
+    frozen for this (`gc.freeze`): a search for cycles would write to them, here and there, and what
+    is written to is shared no more; and there it would close files once more.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ class Fork:
         self.returncode: int | None = None
         with warnings.catch_warnings():  # the threads that may_fork speaks of
             warnings.simplefilter("ignore", DeprecationWarning)
+            gc.freeze()
             self.pid = os.fork()
         if not self.pid:
             code = 1
@@ -97,7 +100,6 @@ class Fork:
 
 
 def _become_own() -> None:
-    gc.freeze()  # no object of the parent's is taken down here and closes a file once more
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

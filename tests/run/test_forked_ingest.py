@@ -10,7 +10,7 @@ import synth
 import sansfilm
 
 SCRIPT = """
-import os, signal, sys
+import gc, os, signal, sys
 from pathlib import Path
 import sansfilm
 from sansfilm import convert, intake
@@ -37,6 +37,7 @@ class Seen(ForkedRunner):
 convert.write_slab = write_slab
 sys.modules["sansfilm.run.forked"].ForkedRunner = Seen
 report = sansfilm.ingest(sources, archive, workers="auto")
+assert gc.get_freeze_count() == 0
 print(len(report.volumes), len(report.problems), len(ran))
 """
 

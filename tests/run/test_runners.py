@@ -306,11 +306,15 @@ def test_work_is_done_side_by_side():
     assert os.getpid() not in pids
 
 
-def test_no_process_is_left():
-    pids = {outcome.result for outcome in ForkedRunner(2).run(lambda _: os.getpid(), range(8))}
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+def test_no_process_is_left_when_the_last_task_comes_home():
+    pids = set()
+    for count, outcome in enumerate(ForkedRunner(2).run(lambda _: os.getpid(), range(8)), 1):
+        pids.add(outcome.result)
+        if count == 8:
+            for pid in pids:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(pid, 0)
+    assert count == 8
 
 
 def test_forks_end_with_their_parent(tmp_path):

@@ -92,6 +92,9 @@ def _outcomes(
                 outcomes = worker.take()
                 if worker.code is None:
                     feed(worker)
+                    if not worker.tasks:  # its memory is free while the last volume is finished
+                        del team[link]
+                        worker.end()
                 else:
                     del team[link]
                     hire()
