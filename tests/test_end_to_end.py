@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sansfilm
+from sansfilm.planning import discover
+from sansfilm.planning.listing import Listing
 
 SERIES = {"ct-head-j2k": (28, 512, 512), "mr-asl": (40, 96, 96), "mr-hitachi": (4, 64, 64)}
 """Every classic CT and MR series of several slices in tests/data."""
@@ -312,3 +314,12 @@ def test_read_gives_the_same_volumes_without_an_archive(data, volumes):
 def test_read_tells_of_what_it_could_not_use(data):
     with pytest.warns(sansfilm.ProblemWarning, match="NO_PIXEL_DATA|NOT_DICOM"):
         sansfilm.read(data / "malformed")
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_files_that_were_put_aside_are_ingested_too(tmp_path, tree, monkeypatch, workers):
+    synth.series(tmp_path / "in", slices=12)
+    sansfilm.ingest(tmp_path / "in", tmp_path / "a")
+    monkeypatch.setattr(discover, "Listing", lambda: Listing(5))
+    sansfilm.ingest(tmp_path / "in", tmp_path / "b", workers=workers)
+    assert tree(tmp_path / "b") == tree(tmp_path / "a")

@@ -96,7 +96,7 @@ class Spool[T](Sequence[T]):
         return repr(list(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._room, list(self))
+        return type(self), (len(self._here), list(self))
 
     def __iter__(self) -> Iterator[T]:
         return map(self.__getitem__, range(len(self)))

@@ -1,6 +1,6 @@
 """A listing gives each file once and sorted, wherever it lies."""
 
-import gc
+import sqlite3
 
 import pytest
 from hypothesis import given
@@ -25,12 +25,20 @@ def test_each_once_sorted_the_last_one_counts(files, room):
     assert list(listing) == list(listing) == [expected[uri] for uri in sorted(expected)]
 
 
-def test_what_is_added_between_two_readings_is_there(tmp_path):
-    listing = Listing(0)
-    listing.add(FileRef("b", 1))
-    assert [file.uri for file in listing] == ["b"]
+def test_what_is_added_between_two_readings_is_there():
+    listing = Listing(1)
+    for uri in "cbde":
+        listing.add(FileRef(uri, 1))
+    assert [file.uri for file in listing] == ["b", "c", "d", "e"]
     listing.add(FileRef("a", 1))
-    assert [file.uri for file in listing] == ["a", "b"]
+    assert [file.uri for file in listing] == ["a", "b", "c", "d", "e"]
+
+
+def test_it_may_be_counted_while_it_is_read():
+    listing = Listing(1)
+    for uri in "abcde":
+        listing.add(FileRef(uri, 1))
+    assert [(file.uri, len(listing)) for file in listing] == [(uri, 5) for uri in "abcde"]
 
 
 def test_a_full_disk_is_told_with_its_cure():
@@ -42,8 +50,9 @@ def test_a_full_disk_is_told_with_its_cure():
 
 
 def test_its_file_ends_with_it():
-    """A warning, which fails a test, if it were left open."""
     listing = Listing(0)
     listing.add(FileRef("a", 1))
+    there = listing._there
     del listing
-    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        there.execute("SELECT 1")

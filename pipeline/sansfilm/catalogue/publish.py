@@ -56,9 +56,9 @@ def publish(
     """
 
     def put(entry: _Entry) -> tuple[str, dict[str, Any]]:
-        volume, patient_key, identities, fresh = entry
+        volume, patient_key, identities, documents = entry
         keys = (f"{volume}/{name}" for name in ("zarr.json", "0/zarr.json"))
-        group, array = (json.loads(fresh.get(key) or target.get(key)) for key in keys)
+        group, array = (json.loads(documents.get(key) or target.get(key)) for key in keys)
         row = volume_row(volume, group, array, *relatives(volume))
         written = table.put_rows(target, table.VOLUMES, [row])
         for identity in identities:
@@ -66,8 +66,8 @@ def publish(
         return written, public(target, row)
 
     entries = (  # their frames are let go
-        (plan.key, plan.patient_key, {frame.identity for frame in plan.present}, fresh)
-        for plan, fresh in published
+        (plan.key, plan.patient_key, {frame.identity for frame in plan.present}, documents)
+        for plan, documents in published
     )
     rows, fresh = Spool[dict[str, Any]](ROWS), dict[str, int]()
     for some in batched(entries, AT_ONCE):

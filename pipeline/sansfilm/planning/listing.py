@@ -53,7 +53,8 @@ class Listing:
     def __len__(self) -> int:
         if self._there is None:
             return len(self._here)
-        self._put_aside()
+        if self._here:
+            self._put_aside()
         (count,) = self._there.execute("SELECT count(*) FROM files").fetchone()
         return int(count)
 
@@ -61,7 +62,8 @@ class Listing:
         if self._there is None:
             yield from [self._here[uri] for uri in sorted(self._here)]
             return
-        self._put_aside()
+        if self._here:
+            self._put_aside()
         for uri, size, modified_ns, version in self._there.execute(_ALL):
             yield FileRef(uri.decode(*_BYTES), size, modified_ns, version)
 
