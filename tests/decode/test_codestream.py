@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jpegls_encoder import Preset
 
-from sansfilm.decode import codestream, jpegxl, registry, syntaxes
+from sansfilm.decode import jpeg2000, jpegxl, registry, syntaxes
 from sansfilm.decode.codestream import Codestream, sniff
 from sansfilm.decode.frames import decode_frame
 from sansfilm.errors import BadInstanceError, ProblemCode
@@ -63,15 +63,15 @@ def test_wrapped_in_jp2(spec):
 def test_which_wavelet(spec):
     stored = image()
     for syntax in (synth.J2K, synth.HTJ2K, synth.HTJ2K_RPCL):
-        assert codestream.is_reversible(synth.encode(stored, syntax, 12))
+        assert jpeg2000.is_reversible(synth.encode(stored, syntax, 12))
     for syntax in (synth.J2K_LOSSY, synth.HTJ2K_LOSSY):
-        assert not codestream.is_reversible(synth.encode(stored, syntax, 12))
+        assert not jpeg2000.is_reversible(synth.encode(stored, syntax, 12))
     frame = synth.encode(stored, synth.HTJ2K, 12)
     start = frame.index(b"\xff\x90")
     component = b"\xff\x53\x00\x09\x00\x00\x05\x04\x04\x40\x00"
-    assert not codestream.is_reversible(frame[:start] + component + frame[start:])
+    assert not jpeg2000.is_reversible(frame[:start] + component + frame[start:])
     for broken in (b"", frame[:50], b"\xff\x4f\xff\x51" * 9):
-        assert not codestream.is_reversible(broken)
+        assert not jpeg2000.is_reversible(broken)
 
 
 def test_jpeg_behind_other_segments(spec):

@@ -7,27 +7,23 @@ first.
 """
 
 import struct
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from sansfilm.decode import syntaxes
+from sansfilm.decode.jpeg2000 import MainHeader, has_all_tiles, main_header
 from sansfilm.decode.jpegxl import size_and_depth
 from sansfilm.errors import BadInstanceError, ProblemCode
 from sansfilm.model import FrameSpec
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _SOS, _LSE = 0xDA, 0xF8
-_COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
-_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000; nothing inside of a codestream looks like it."""
-_MOST_TILES = 65535
-"""Tiles of a JPEG 2000 image, whose numbers have 16 bits (T.800 A.4.2)."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
-@dataclass(frozen=True, slots=True)
-class Codestream:
+class Codestream(NamedTuple):
     """What the codestream itself says it holds; `components` 0 where it says so only inside."""
 
     rows: int
@@ -48,10 +44,12 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
     """
     syntax = spec.transfer_syntax
     found: Codestream | None
+    header: MainHeader | None = None
     if syntax in syntaxes.MARKED:
         found = _jpeg(frame)
     elif syntax in syntaxes.WAVELETS:
-        found = _jpeg_2000(frame)
+        header = main_header(frame)
+        found = header and _wavelets(header)
     elif syntax in syntaxes.JPEG_XL:
         inside = size_and_depth(frame)
         found = Codestream(*inside[:2], 0, inside[2], signed=False) if inside else None
@@ -67,7 +65,7 @@ def sniff(frame: bytes | memoryview, spec: FrameSpec) -> Codestream | None:
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: the frame is cut")
     if syntax in syntaxes.JPEG_LS:
         _check_largest(frame, found)
-    if syntax in syntaxes.JPEG_2000 | syntaxes.HTJ2K and not _has_all_tiles(frame):
+    if header and not has_all_tiles(frame, header):
         # OpenJPEG leaves them 0 and calls it a success
         raise BadInstanceError(ProblemCode.DECODE_FAILED, f"{name}: tiles are missing")
     return found
@@ -90,30 +88,6 @@ def check(found: Codestream, spec: FrameSpec) -> None:
     if not 0 < found.precision <= spec.bits_allocated:
         message = f"{found.precision} bits in the codestream, {spec.bits_allocated} allocated"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
-
-
-def without_jp2(frame: bytes | memoryview) -> bytes | memoryview:
-    """Take a JPEG 2000 codestream out of a JP2 file.
-
-    What its boxes say of colour and palettes would make decoders change the samples; in DICOM the
-    dataset alone says that (PS3.5 section 8.2.4).
-    """
-    return frame[_start_of_jpeg_2000(frame) :]
-
-
-def is_reversible(frame: bytes | memoryview) -> bool:
-    """Tell whether all of a JPEG 2000 image uses the reversible wavelet (T.800 A.6.1, A.6.2)."""
-    pos, reversible = _start_of_jpeg_2000(frame) + 2, False
-    while pos + 4 <= len(frame):
-        marker, length = struct.unpack_from(">HH", frame, pos)
-        if marker == _SOT:
-            return reversible
-        if marker == _COC:  # a component of its own kind
-            return False
-        if marker == _COD:
-            reversible = frame[pos + 13 : pos + 14] == b"\1"
-        pos += 2 + max(length, 2)
-    return False
 
 
 def _has_end(frame: bytes | memoryview) -> bool:
@@ -160,61 +134,13 @@ def _check_largest(frame: bytes | memoryview, found: Codestream) -> None:
         pos += 2 + max(length, 2)
 
 
-def _jpeg_2000(frame: bytes | memoryview) -> Codestream | None:
-    start = _start_of_jpeg_2000(frame)
-    if frame[start : start + 4] != b"\xff\x4f\xff\x51" or len(frame) < start + 43:
-        return None
-    xsiz, ysiz, xosiz, yosiz = struct.unpack_from(">4I", frame, start + 8)
-    xtiles, ytiles, xtosiz, ytosiz = struct.unpack_from(">4I", frame, start + 24)
-    components, depth = struct.unpack_from(">HB", frame, start + 40)
-    # all alike and none for several pixels (PS3.5 table 8.2.4-1): of others decoders repeat pixels,
-    # turn colours to RGB, or leave pixels as they were in memory; steps of 0 are a broken frame
-    kinds = bytes(frame[start + 42 : start + 42 + 3 * components])
-    broken = 0 in kinds[1::3] + kinds[2::3]
-    if not broken and kinds != bytes([depth, 1, 1]) * components:
+def _wavelets(header: MainHeader) -> Codestream:
+    if not header.alike:
+        # all alike and none for several pixels (PS3.5 table 8.2.4-1): of others decoders repeat
+        # pixels, turn colours to RGB, or leave pixels as they were in memory
         message = "components in the codestream that differ, or are sub-sampled"
         raise BadInstanceError(ProblemCode.CODESTREAM_MISMATCH, message)
-    if not xtiles or not ytiles or xtosiz >= xsiz or ytosiz >= ysiz:
-        return None
-    if -(-(xsiz - xtosiz) // xtiles) * -(-(ysiz - ytosiz) // ytiles) > _MOST_TILES:
-        return None
-    return Codestream(ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7))
-
-
-def _has_all_tiles(frame: bytes | memoryview) -> bool:
-    """Hop from tile-part to tile-part of a JPEG 2000 codestream and look for each tile (A.4.2)."""
-    pos = _start_of_jpeg_2000(frame) + 2
-    xsiz, ysiz, _, _, width, height, left, top = struct.unpack_from(">8I", frame, pos + 6)
-    tiles: int = -(-(xsiz - left) // width) * -(-(ysiz - top) // height)
-    seen: set[int] = set()
-    while pos + 10 <= len(frame) and len(seen) < tiles:
-        marker, length, tile, part = struct.unpack_from(">3HI", frame, pos)
-        if marker == _SOT:
-            if tile >= tiles:
-                return False
-            seen.add(tile)
-            length = (part or len(frame)) - 2  # 0: up to the end
-        pos += 2 + max(length, 2)
-    return len(seen) == tiles
-
-
-def _start_of_jpeg_2000(frame: bytes | memoryview) -> int:
-    return _codestream_box(frame) if frame[:12] == _JP2 else 0
-
-
-def _codestream_box(frame: bytes | memoryview) -> int:
-    pos = 0
-    while pos + 8 <= len(frame):
-        length, kind = struct.unpack_from(">I4s", frame, pos)
-        head = 8
-        if length == 1 and pos + 16 <= len(frame):
-            length, head = struct.unpack_from(">Q", frame, pos + 8)[0], 16
-        if kind == b"jp2c":
-            return pos + head
-        if length < head:
-            break
-        pos += length
-    return len(frame)
+    return Codestream(*header[:5])
 
 
 def _check_rle(frame: bytes | memoryview, spec: FrameSpec) -> None:

@@ -163,7 +163,7 @@ def _decoded(
     stored = to_stored(decoder.decode(frame, spec, _as_codec(out, found)), spec, found)
     if out is None:
         return stored
-    if not np.may_share_memory(stored, out):
+    if stored is not out and not np.may_share_memory(stored, out):
         out[...] = stored
     return out
 

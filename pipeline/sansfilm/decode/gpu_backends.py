@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.codestream import without_jp2
 from sansfilm.decode.contract import GREY, NOT_READ, Reads
 from sansfilm.decode.device_backends import has_driver
+from sansfilm.decode.jpeg2000 import without_jp2
 from sansfilm.model import FrameSpec
 from sansfilm_kernels import (
     FrameStatus,

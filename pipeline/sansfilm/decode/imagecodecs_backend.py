@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.codestream import is_reversible, without_jp2
 from sansfilm.decode.contract import Reads
+from sansfilm.decode.jpeg2000 import is_reversible, without_jp2
 from sansfilm.decode.jpeg_colour import colourspace
 from sansfilm.decode.stored import packed_bytes, unpack_bits
 from sansfilm.errors import FrameDecodeError, SansfilmError

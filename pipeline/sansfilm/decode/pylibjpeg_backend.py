@@ -5,8 +5,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from sansfilm.decode import syntaxes
-from sansfilm.decode.codestream import without_jp2
 from sansfilm.decode.contract import Reads
+from sansfilm.decode.jpeg2000 import without_jp2
 from sansfilm.errors import FrameDecodeError
 from sansfilm.model import FrameSpec
 

@@ -105,8 +105,7 @@ def candidates(
     syntax, prefer = spec.transfer_syntax, tuple(prefer)
     sample = found.precision if found else spec.bits_allocated
     kind = (syntax, sample, spec.samples_per_pixel, found is not None and found.signed)
-    able = [one for one in readers(syntax, prefer) if not _why_not(one.name, *kind)]
-    if able:
+    if able := _able(prefer, *kind):
         return able
     if syntax not in syntaxes.NAMES:
         message = f"transfer syntax {syntax[:64]} is not decoded"
@@ -115,6 +114,15 @@ def candidates(
         f"{name}: {backend(name).missing(syntax) or _why_not(name, *kind)}" for name in prefer
     )
     raise BadInstanceError(ProblemCode.MISSING_CODEC, f"{syntaxes.NAMES[syntax]}: {reasons}")
+
+
+@cache
+def _able(
+    prefer: tuple[str, ...], syntax: str, bits: int, samples: int, signed: bool
+) -> tuple[FrameDecoder, ...]:
+    """Return the decoders that are there and read such samples."""
+    return tuple(one for one in readers(syntax, prefer)
+                 if not _why_not(one.name, syntax, bits, samples, signed))  # fmt: skip
 
 
 @cache
