@@ -78,8 +78,25 @@ class Canvas:
 
 
 def _limits(values: np.ndarray, padding: tuple[float, float] | None) -> tuple[float, float] | None:
-    if padding is not None:
-        values = values[~((values >= padding[0]) & (values <= padding[1]))]
+    """Return the smallest and largest value that is finite and no padding; None without one."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
-    return (float(values.min()), float(values.max())) if values.size else None
+        if padding is not None:
+            values = values[~((values >= padding[0]) & (values <= padding[1]))]
+    if not values.size:
+        return None
+    low, high = values.min(), values.max()
+    if padding is not None and values.dtype.kind != "f":  # a mask would take five times as long
+        first, last = padding
+        if first <= low and high <= last:
+            return None
+        if first <= low <= last:  # what is no padding lies above it
+            low = last + 1 + _smallest(values - values.dtype.type(last + 1))
+        if first <= high <= last:
+            high = first - 1 - _smallest(values.dtype.type(first - 1) - values)
+    return float(low), float(high)
+
+
+def _smallest(differences: np.ndarray) -> int:
+    """Return the smallest difference that is not negative; the others have wrapped around."""
+    return int(differences.view(f"u{differences.itemsize}").min())
