@@ -60,6 +60,23 @@ def test_wrapped_in_jp2(spec):
     assert sniff(large, spec(stored, synth.J2K, 12)) == Codestream(32, 40, 1, 12, signed=False)
 
 
+@pytest.mark.parametrize("comment", [b"\xff\x90" * 9, b"long" * 200, b"\xff\x90" * 300])
+def test_main_headers_with_comments(spec, comment):
+    """Bytes in them may look like the first tile, and they may be long."""
+    stored = image()
+    for syntax in (synth.J2K, synth.HTJ2K):
+        frame = synth.encode(stored, syntax, 12)
+        start = frame.index(b"\xff\x90")
+        segment = b"\xff\x64" + struct.pack(">HH", len(comment) + 4, 0) + comment
+        told = frame[:start] + segment + frame[start:]
+        header = jpeg2000.main_header(told)
+        assert header == jpeg2000.main_header(frame)._replace(length=start + len(segment))
+        assert sniff(told, spec(stored, syntax, 12)) == sniff(frame, spec(stored, syntax, 12))
+        cut = told[:start] + segment  # no tile, whatever the comment looks like
+        assert not jpeg2000.has_all_tiles(cut, jpeg2000.main_header(cut))
+        assert np.array_equal(decode_frame(told, spec(stored, syntax, 12), PREFER)[0], stored)
+
+
 def test_which_wavelet(spec):
     stored = image()
     for syntax in (synth.J2K, synth.HTJ2K, synth.HTJ2K_RPCL):
