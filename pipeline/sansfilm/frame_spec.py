@@ -1,8 +1,8 @@
 """The pixel format of a frame, and the lookup table of its values: what decoders are told."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ def shared_lut(first: int, bits: int, channels: int, entries: bytes, kind: str) 
     return Lut(first, bits, channels, entries, kind)
 
 
+@cache
+def _container(floating: bool, pixel_representation: int, bits_allocated: int) -> str:
+    if floating:
+        return f"float{bits_allocated}"
+    sign = "int" if pixel_representation else "uint"
+    return f"{sign}{max(bits_allocated, 8)}"
+
+
 @dataclass(frozen=True, slots=True)
 class FrameSpec:
     """What a decoder must know of a frame; names as in PS3.3 C.7.6.3.
@@ -67,10 +75,7 @@ class FrameSpec:
     @property
     def container(self) -> str:
         """Dtype of stored values: that of Bits Allocated, bytes for single bits."""
-        if self.floating:
-            return f"float{self.bits_allocated}"
-        sign = "int" if self.pixel_representation else "uint"
-        return f"{sign}{max(self.bits_allocated, 8)}"
+        return _container(self.floating, self.pixel_representation, self.bits_allocated)
 
     @property
     def channels(self) -> int:
@@ -104,8 +109,7 @@ class Decoding:
     device: str = "cpu"
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What came of one frame: its stored values and who decoded it, or the error.
 
     `stored` is lent: it is valid until the next frame is asked for. `notes` tell of decoders that

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +102,7 @@ class Device:
                 again = on_cpu([f for n, f in part.frames.items() if n not in good], how)
             one = good.pop(number, None) or self._compared(part, number, next(again))
             notes, part.notes = part.notes, ()
-            yield replace(one, notes=notes + one.notes) if notes else one
+            yield one._replace(notes=notes + one.notes) if notes else one
         size = sum(stored_bytes(spec) for _, spec in others)
         self.rates.note_core(part.syntax, size, spent)
 
@@ -187,7 +186,7 @@ class Device:
         if alike and np.array_equal(ours.view(theirs.stored.dtype), theirs.stored):
             return theirs  # suspected of being flat, and it is
         note = f"{part.backend.name}, {syntaxes.NAMES[part.syntax]}: {reason}; the CPU took over"
-        return replace(theirs, notes=(*theirs.notes, note))
+        return theirs._replace(notes=(*theirs.notes, note))
 
 
 DEVICE = Device()

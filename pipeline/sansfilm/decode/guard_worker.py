@@ -8,6 +8,7 @@ import mmap
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,27 +30,27 @@ def main(socket_fd: int, *area_fds: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     areas = [Area(fd) for fd in area_fds]
-    memory, health = _Memory(), Health()
+    memory, timer, health = _Memory(), _Timer(), Health()
     gone = contextlib.suppress(OSError)  # who asked
     with gone, socket.socket(fileno=socket_fd) as link, link.makefile("rb") as requests:
         link.sendall(READY)
         for line in requests:
             request = unpack_request(line)
-            answers = _answers(request, areas[request.area], memory, health)
+            memory.allow(max(samples(spec) for spec, _ in request.frames))
+            answers = _answers(request, areas[request.area], timer, health)
             last = memory.is_lost  # a fresh process is better than one that leaks
             link.sendall(pack_answers(answers, last=last))
             if last:
                 return
 
 
-def _answers(request: Request, area: Area, memory: "_Memory", health: Health) -> list[Decoded]:
+def _answers(request: Request, area: Area, timer: "_Timer", health: Health) -> list[Decoded]:
     """Decode the frames of a request one after the other.
 
     All are answered at once, since waking who asked costs a tenth of a frame. Which frame is in
     hand stands in the area meanwhile, and which decoder is on trial.
     """
     area.follow(request.size)
-    memory.allow(max(samples(spec) for spec, _ in request.frames))
     prefer = request.how.prefer
     for name, syntax in request.distrusted:
         health.distrust(name, syntax)
@@ -64,13 +65,12 @@ def _answers(request: Request, area: Area, memory: "_Memory", health: Health) ->
         places = zip(request.frames, codestreams, strict=True)
         for number, ((spec, length), start) in enumerate(places, 1):
             area.begun = number
-            # its default action ends the process, whatever code that process is in
-            signal.setitimer(signal.ITIMER_REAL, seconds_for(spec, request.how.seconds))
+            timer.allow(seconds_for(spec, request.how.seconds))
             yield area.read(start, length), spec
 
     out = (area.frame(at, spec) for (spec, _), at in zip(request.frames, values, strict=True))
     answers = list(decode_batch(frames(), out, request.how, health))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    timer.stop()
     return answers
 
 
@@ -82,6 +82,28 @@ def seconds_for(spec: FrameSpec, seconds: float) -> float:
 def samples(spec: FrameSpec) -> int:
     """Return the samples of a frame."""
     return spec.rows * spec.columns * spec.samples_per_pixel
+
+
+class _Timer:
+    """Ends this process when a frame takes too long, whatever code it is in."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+
+    def allow(self, seconds: float) -> None:
+        """Give what begins now so many seconds, or up to a tenth more.
+
+        The tenth is so that the system is not asked for each frame.
+        """
+        now = time.monotonic()
+        if now + seconds > self._end:
+            self._end = now + 1.1 * seconds
+            signal.setitimer(signal.ITIMER_REAL, 1.1 * seconds)  # its default action is the end
+
+    def stop(self) -> None:
+        """Let what comes take as long as it likes."""
+        self._end = 0.0
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Memory:

@@ -13,7 +13,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import chain, groupby, zip_longest
 
@@ -121,7 +120,7 @@ def _guarded(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:
                 results = guard.answers()
             except GuardLostError as lost:
                 first, *others = _again(part, how, lost)
-                results = [replace(first, notes=GUARDS.take_notes() + first.notes), *others]
+                results = [first._replace(notes=GUARDS.take_notes() + first.notes), *others]
             if following:
                 if not guard.usable:
                     guard.close()
@@ -189,7 +188,7 @@ def _again(
 
 
 def _owned(done: Decoded) -> Decoded:
-    return done if done.error else replace(done, stored=done.stored.copy())
+    return done if done.error else done._replace(stored=done.stored.copy())
 
 
 class _Guards:

@@ -36,13 +36,17 @@ class Request:
 
 def pack_request(request: Request) -> bytes:
     """Return a request as a line; lookup tables are no matter of decoders and stay at home."""
-    numbers: dict[FrameSpec, int] = {}
-    kinds = [numbers.setdefault(spec, len(numbers)) for spec, _ in request.frames]
+    specs: list[FrameSpec] = []
+    kinds: list[int] = []
+    for spec, _ in request.frames:  # nearly always like the one before
+        if not specs or (spec is not specs[-1] and spec != specs[-1]):
+            specs.append(spec)
+        kinds.append(len(specs) - 1)
     how = request.how
     return _line([
         request.area, request.size, request.distrusted,
         [how.prefer, how.seconds, how.crosscheck],
-        [_packed(spec) for spec in numbers],
+        [_packed(spec) for spec in specs],
         kinds, [length for _, length in request.frames],
     ])  # fmt: skip
 
