@@ -1,9 +1,9 @@
 """Decoding 512 x 512 frames of 12 bits: each decoder, and guarded against the bare codec.
 
-`python benchmarks/bench_decode.py` measures what our path costs: frames against the bare codec, with
-one thread and with two, one after the other in each round of one run. Once in this process: headers
-are compared, a decoder is chosen, values are held against Bits Stored; and once through guards,
-which do the same in processes of their own. CPU time is that of this process and its guards
+`python benchmarks/bench_decode.py` measures what our path costs: frames against the bare codec,
+with one thread and with two, one after the other in each round of one run. Once in this process:
+headers are compared, a decoder is chosen, values are held against Bits Stored; and once through
+guards, which do the same in processes of their own. CPU time is that of this process and its guards
 together; where cores are shared, it says more than the wall. Linux only: it reads the clocks of
 other processes.
 """
@@ -93,9 +93,8 @@ def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], np.ndarr
 
     def checked(start: int) -> None:
         some = slice(start, start + BATCH)
-        assert all(
-            done.error is None for done in decode_batch(frames[some], block[some], how, health)
-        )
+        for done in decode_batch(frames[some], block[some], how, health):
+            assert done.error is None
 
     def guarded(start: int) -> None:
         for place, done in enumerate(decode_frames(frames[start : start + BATCH], how), start):
