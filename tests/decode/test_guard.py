@@ -1,11 +1,13 @@
 """Decoders that crash, hang, allocate or answer wrongly cost their own frame, and nothing else."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -216,6 +218,24 @@ def test_frames_of_any_size_go_through_one_guard(spec):
         frame = synth.encode(stored, synth.HTJ2K, 12), spec(stored, synth.HTJ2K, 12)
         assert np.array_equal(decode_one(*frame, HOW), stored)
     assert len(children()) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a malloc of another make")
+def test_a_guard_takes_no_memory_anew_for_each_frame(spec):
+    """Pages that the system has to clear cost a frame of JPEG 2000 a millisecond."""
+    stored = synth.phantom(np.random.default_rng(0), (6, 512, 512))
+    about = spec(stored[0], synth.J2K, 12)
+    frames = [(synth.encode(one, synth.J2K, 12), about) for one in stored]
+
+    def faults():
+        (pid,) = children()
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+    check(decode_frames(frames, HOW), stored, ())
+    before = faults()
+    check(decode_frames(frames, HOW), stored, ())
+    assert faults() - before < 6 * 20
 
 
 def test_a_guard_with_much_memory_is_not_kept(monkeypatch, batch):
