@@ -40,9 +40,9 @@ def main_header(frame: bytes | memoryview) -> MainHeader | None:
     start = _start(frame)
     usual = bytes(frame[start : start + _USUAL])
     end = usual.find(b"\xff\x90")  # a comment may hold such bytes too
-    header = _parsed(usual[:end]) if end > 0 else None
+    header = _known(usual[:end]) if end > 0 else None
     if header is None or header.length != end:
-        header = _parsed(bytes(frame[start : _first_tile(frame, start)]))
+        header = _parse(bytes(frame[start : _first_tile(frame, start)]))
     return header
 
 
@@ -76,8 +76,7 @@ def has_all_tiles(frame: bytes | memoryview, header: MainHeader) -> bool:
     return len(seen) == header.tiles
 
 
-@lru_cache(maxsize=64)
-def _parsed(header: bytes) -> MainHeader | None:
+def _parse(header: bytes) -> MainHeader | None:
     """Read the bytes of a main header; what follows them in the frame begins a tile."""
     if header[:4] != _SIZ or len(header) < 43:
         return None
@@ -103,6 +102,10 @@ def _parsed(header: bytes) -> MainHeader | None:
         ysiz - yosiz, xsiz - xosiz, components, (depth & 0x7F) + 1, bool(depth >> 7), tiles, alike,
         reversible and not own_kind, pos,
     )  # fmt: skip
+
+
+_known = lru_cache(maxsize=64)(_parse)
+"""The same for headers that are not long."""
 
 
 def _first_tile(frame: bytes | memoryview, start: int) -> int:
