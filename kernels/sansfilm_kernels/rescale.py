@@ -102,7 +102,7 @@ def _integral(
         out = np.empty(stored.shape, target) if out is None else out
         bits = 8 * out.dtype.itemsize
         offset = np.asarray(intercept % 2**bits).astype(target)
-        if stored.dtype.itemsize == out.dtype.itemsize:
+        if stored.dtype.isnative and stored.dtype.itemsize == out.dtype.itemsize:
             stored = stored.view(target)  # the bits will do; a cast would take twice as long
         if slope == 1:
             np.add(stored, offset, out=out, dtype=target, casting="unsafe")

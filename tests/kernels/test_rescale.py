@@ -68,6 +68,17 @@ def test_floats_in_pieces_equal_floats_at_once():
     np.testing.assert_array_equal(flat, result.reshape(-1))
 
 
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("slope", [1, 3])
+def test_the_order_of_bytes_does_not_matter(dtype, slope):
+    stored = np.array([[0, 1, 258], [259, 4095, 7]], np.uint16)
+    expected = rescale(stored, slope=slope, intercept=9, dtype=dtype)
+    swapped = rescale(stored.astype(">u2"), slope=slope, intercept=9, dtype=dtype)
+    assert swapped.dtype == expected.dtype == dtype
+    np.testing.assert_array_equal(swapped, expected)
+    np.testing.assert_array_equal(expected, stored * slope + 9)
+
+
 def test_typical_ct_is_hounsfield_units(xp):
     stored = xp(np.array([[0, 1024], [3071, 4095]], dtype=np.uint16))
     result = to_host(rescale(stored, slope=1, intercept=-1024, dtype="int16"))
