@@ -23,6 +23,8 @@ from sansfilm.decode import registry, syntaxes
 from sansfilm.decode.canaries import Health
 from sansfilm.decode.frames import decode_batch, decode_frame
 from sansfilm.decode.guarded import GUARDS, decode_frames
+from sansfilm.decode.rates import batch_bytes
+from sansfilm.frame_spec import stored_bytes
 from sansfilm.model import Decoding, FrameSpec
 from sansfilm.options import Options
 
@@ -37,11 +39,15 @@ CODECS = {
     synth.HTJ2K: "htj2k", synth.JPEG_LOSSLESS: "jpeg8", synth.JPEG_LS: "jpegls",
     synth.J2K: "jpeg2k",
 }  # fmt: skip
-BATCH = 8  # what a slab sends at once: 4 MiB
 
 
 def spec_of(uid: str) -> FrameSpec:
     return FrameSpec(uid, 512, 512, 1, 16, 12, 11, 0, "MONOCHROME2")
+
+
+def batch(uid: str) -> int:
+    """Return how many frames threads of a slab decode at a time."""
+    return batch_bytes(spec_of(uid), alone=False) // stored_bytes(spec_of(uid))
 
 
 @pytest.mark.parametrize(
@@ -64,14 +70,15 @@ def bench_decode(benchmark: Benchmark, uid: str, decoder: str) -> None:
 
 @pytest.mark.parametrize("uid", CODECS, ids=syntaxes.NAMES.get)
 def bench_guarded(benchmark: Benchmark, uid: str) -> None:
-    stored = synth.phantom(np.random.default_rng(0), (BATCH, 512, 512))
+    count = batch(uid)
+    stored = synth.phantom(np.random.default_rng(0), (count, 512, 512))
     frames = [(synth.encode(one, uid, 12), spec_of(uid)) for one in stored]
     how = Decoding(Options().prefer)
 
     def guarded() -> int:
         return sum(done.error is None for done in decode_frames(frames, how))
 
-    assert benchmark(guarded) == BATCH
+    assert benchmark(guarded) == count
 
 
 def cpu_seconds() -> float:
@@ -86,30 +93,31 @@ def measure(uid: str, count: int, rounds: int) -> dict[tuple[str, int], np.ndarr
     frames = [(synth.encode(one, uid, 12), spec_of(uid)) for one in stored]
     block, how, health = np.zeros_like(stored), Decoding(Options().prefer), Health()
     codec = getattr(imagecodecs, CODECS[uid] + "_decode")
+    each = batch(uid)
 
     def bare(start: int) -> None:
-        for place in range(start, start + BATCH):
+        for place in range(start, min(start + each, count)):
             block[place] = codec(frames[place][0])
 
     def checked(start: int) -> None:
-        some = slice(start, start + BATCH)
+        some = slice(start, start + each)
         for done in decode_batch(frames[some], block[some], how, health):
             assert done.error is None
 
     def guarded(start: int) -> None:
-        for place, done in enumerate(decode_frames(frames[start : start + BATCH], how), start):
+        for place, done in enumerate(decode_frames(frames[start : start + each], how), start):
             block[place] = done.stored
 
     ways = [(way, threads) for threads in (1, 2) for way in (bare, checked, guarded)]
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with ThreadPoolExecutor(2) as pool:
         for _ in range(2):
-            list(pool.map(guarded, range(0, count, BATCH)))  # starts the guards
-            list(map(checked, range(0, count, BATCH)))
+            list(pool.map(guarded, range(0, count, each)))  # starts the guards
+            list(map(checked, range(0, count, each)))
         for number in range(rounds):
             for way, threads in ways if number % 2 else reversed(ways):
                 wall, cpu = time.perf_counter(), cpu_seconds()
-                list((map if threads == 1 else pool.map)(way, range(0, count, BATCH)))
+                list((map if threads == 1 else pool.map)(way, range(0, count, each)))
                 wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
                 one = wall / count * 1e3, cpu / count * 1e3
                 found.setdefault((way.__name__, threads), []).append(one)

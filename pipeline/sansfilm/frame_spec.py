@@ -94,6 +94,12 @@ class FrameSpec:
         return self.container, self.channels, self.lut.dtype if self.lut is not None else ""
 
 
+def stored_bytes(spec: FrameSpec) -> int:
+    """Return the bytes of a frame's stored values."""
+    width = max(spec.bits_allocated, 8) // 8
+    return spec.rows * spec.columns * spec.samples_per_pixel * width
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How frames are to be decoded: decoders in the order they are tried, and their time.

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from sansfilm.assemble.slab import BATCH_BYTES, cut_out, fill_slab, reduce_slab, stored_digest
+from sansfilm.assemble.slab import cut_out, fill_slab, reduce_slab, stored_digest
 from sansfilm.decode import device as devices
 from sansfilm.decode.guarded import decode_frames, decode_one, expect
+from sansfilm.decode.rates import batch_bytes
 from sansfilm.errors import DeviceError
 from sansfilm.machine import cores
 from sansfilm.metrics import count, timed
@@ -56,9 +57,15 @@ def stored_pixels(options: Options, frame: Frame) -> np.ndarray:
 
 
 def write_slab(
-    target: Objects, run: Map, plan: SlabPlan, device: str = "cpu", batch: int = BATCH_BYTES
+    target: Objects, run: Map, plan: SlabPlan, device: str = "cpu", batch: int = 0
 ) -> SlabResult:
-    """Read and decode the frames of a slab, reduce it, write it at every level."""
+    """Read and decode the frames of a slab, reduce it, write it at every level.
+
+    `batch` bytes of stored values are decoded in one go; by default as many as are good for a CPU.
+    """
+    spec = next((frame.picture for frame in plan.frames if frame is not None), None)
+    if spec and not batch:
+        batch = batch_bytes(spec, alone=run is map)
     plan = replace(plan, decoding=replace(plan.decoding, device=device))
     fetch_ahead(frame for frame in plan.frames if frame is not None)
     slab = fill_slab(plan, read_frame, lambda *told: timed(decode_frames(*told)), run, batch)

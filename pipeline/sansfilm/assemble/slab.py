@@ -1,7 +1,7 @@
 """The frames of one slab -> its block of level 0, and the blocks of all other levels.
 
 Memory bound: the block, and per thread one batch of pictures as they were read and decoded (of
-BATCH_BYTES, or one picture), for palettes also the colours of one; in each process the deflated
+`batch_bytes`, or one picture), for palettes also the colours of one; in each process the deflated
 dataset and the member of a zip file that were inflated last. Reducing adds at most about one block
 more.
 """
@@ -34,9 +34,6 @@ from sansfilm_kernels import pyramid
 Codestream = bytes | memoryview
 Read = Callable[[Frame, bool], tuple[Codestream, bytes]]
 Decode = Callable[[Sequence[tuple[Codestream, FrameSpec]], Decoding], Iterable[Decoded]]
-
-BATCH_BYTES = 2**22
-"""Stored values of a batch: enough frames that sending them costs little, few for many threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class _Done:
 
 
 def fill_slab(
-    plan: SlabPlan, read: Read, decode: Decode, run: Map = map, batch_bytes: int = BATCH_BYTES
+    plan: SlabPlan, read: Read, decode: Decode, run: Map = map, batch_bytes: int = 2**22
 ) -> Slab:
     """Read and decode the frames of a slab straight into its block.
 

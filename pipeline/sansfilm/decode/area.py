@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sansfilm.model import FrameSpec
+from sansfilm.frame_spec import FrameSpec, stored_bytes
 
 LINE = 64
 """Everything starts on a multiple of so many bytes; in the first the other process says how far
@@ -118,12 +118,6 @@ def _places(sizes: Iterable[int], start: int) -> tuple[list[int], int]:
         starts.append(start)
         start += -(-size // LINE) * LINE
     return starts, start
-
-
-def stored_bytes(spec: FrameSpec) -> int:
-    """Return the bytes of a frame's stored values."""
-    width = max(spec.bits_allocated, 8) // 8
-    return spec.rows * spec.columns * spec.samples_per_pixel * width
 
 
 def _anonymous_file() -> int:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sansfilm.decode import codestream, syntaxes
-from sansfilm.decode.area import stored_bytes
 from sansfilm.decode.contract import NOT_READ, DeviceDecoder
 from sansfilm.decode.device_backends import names, present, reader, readers
 from sansfilm.decode.device_queue import Part, Queue, room_for
@@ -24,6 +23,7 @@ from sansfilm.decode.frames import Encoded
 from sansfilm.decode.rates import Rates
 from sansfilm.decode.stored import to_stored
 from sansfilm.errors import BadInstanceError
+from sansfilm.frame_spec import stored_bytes
 from sansfilm.model import Decoded, Decoding, SlabPlan, SlabResult
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ while, and all end with this process: their end of the line closes.
 
 import atexit
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -19,21 +20,21 @@ from itertools import chain, groupby, zip_longest
 import numpy as np
 
 from sansfilm import forks
-from sansfilm.decode import device, syntaxes
-from sansfilm.decode.area import stored_bytes
+from sansfilm.decode import device, rates, syntaxes
 from sansfilm.decode.canaries import why_not
 from sansfilm.decode.frames import Encoded, decode_frame
 from sansfilm.decode.guard import Guard, GuardLostError
 from sansfilm.decode.registry import OURS, backend, names
 from sansfilm.errors import BadInstanceError
+from sansfilm.frame_spec import stored_bytes
 from sansfilm.model import Decoded, Decoding, FrameSpec
 
 IDLE_S = 10.0
 """Seconds after which a guard that nobody uses is ended."""
 KEEP_BYTES = 2**26
 """A guard with larger areas is not kept: the memory would not come back."""
-PART_BYTES = 2**22
-"""Values that are decoded in one go: enough frames that asking costs little."""
+PART_BYTES = rates.BATCH_BYTES
+"""Values that a guard is asked for in one go."""
 _PLAIN = syntaxes.NATIVE | {syntaxes.DEFLATED_FRAME}
 
 
@@ -93,9 +94,12 @@ def expect(specs: Iterable[FrameSpec], threads: int, alike: int = 1) -> None:
 
     None are started for frames that need no codec. There are so many `alike` to each.
     """
-    size = alike * sum(stored_bytes(s) for s in specs if s.transfer_syntax not in _PLAIN)
-    if size and threads and _guards_work():
-        GUARDS.prepare(min(threads, -(-size // PART_BYTES)))
+    batches = alike * sum(
+        stored_bytes(spec) / rates.batch_bytes(spec, alone=threads == 1)
+        for spec in specs if spec.transfer_syntax not in _PLAIN
+    )  # fmt: skip
+    if batches and threads and _guards_work():
+        GUARDS.prepare(min(threads, math.ceil(batches)))
 
 
 def _here(frames: Sequence[Encoded], how: Decoding) -> Iterator[Decoded]:

@@ -1,4 +1,4 @@
-"""How fast decoders are, to tell how many frames of a batch a GPU should take.
+"""How fast decoders are: how large a batch should be, and how much of it a GPU should take.
 
 The tables are where a process begins; what it measures takes their place. A GPU needs long for
 its first frame and hardly longer for a thousand, so each has a time before the first byte.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sansfilm.decode import syntaxes
 from sansfilm.decode.syntaxes import HTJ2K, JPEG_2000, JPEG_LS, RLE
+from sansfilm.frame_spec import FrameSpec, stored_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,23 @@ _FAMILIES: tuple[tuple[frozenset[str], float, Rate], ...] = (
 
 
 _UNKNOWN = Rate(0.02, 1e9)
+_CORES = {syntax: core for family, core, _ in _FAMILIES for syntax in family}
+_CORE = 300e6
+BATCH_BYTES = 2**22
+"""Stored values of a batch: enough frames that sending them costs little."""
+_BATCH_S = 0.04
+
+
+def batch_bytes(spec: FrameSpec, *, alone: bool) -> int:
+    """Return how many bytes of stored values one thread should decode at a time.
+
+    Who is not `alone` takes fewer of slow decoders, but two frames: at the end of a slab all others
+    wait for the thread that began last.
+    """
+    if alone or spec.transfer_syntax not in _CORES:
+        return BATCH_BYTES
+    enough = max(_BATCH_S * _CORES[spec.transfer_syntax], 2 * stored_bytes(spec))
+    return min(BATCH_BYTES, int(enough))
 
 
 class Rates:
@@ -43,9 +61,9 @@ class Rates:
         self._lock = threading.Lock()
         self._core: dict[str, float] = {}
         self._gpu: dict[str, Rate] = {}
-        for family, core, gpu in _FAMILIES:
-            for syntax in family:
-                self._core[syntax], self._gpu[syntax] = core, gpu
+        self._core.update(_CORES)
+        for family, _, gpu in _FAMILIES:
+            self._gpu.update(dict.fromkeys(family, gpu))
 
     def share(self, syntax: str, frames: int, frame_bytes: int, *, cores: float = 1) -> int:
         """Return how many of some frames a GPU takes so that all are done soonest.
@@ -59,7 +77,7 @@ class Rates:
         cores : float
             How many are free for the others.
         """
-        core = self._core.get(syntax, 300e6) * cores
+        core = self._core.get(syntax, _CORE) * cores
         gpu = self._gpu.get(syntax, _UNKNOWN)
 
         def ends(count: int) -> float:
