@@ -1,4 +1,4 @@
-"""JPEG XL against a decoder of another make: `tests/data/jpeg-xl` holds what jxl-oxide says."""
+"""JPEG XL against a decoder of another make: `jpeg-xl` holds what jxl-oxide says of each."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from sansfilm.decode.guarded import decode_one
 from sansfilm.model import Decoding
 from sansfilm.options import Options
 
-FOLDER = Path(__file__).parents[1] / "data" / "jpeg-xl"
+FOLDER = Path(__file__).with_name("jpeg-xl")
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())["codestreams"]
 HOW = Decoding(Options().prefer)
 

@@ -1,8 +1,8 @@
-"""Writes `jpeg-xl` anew: `python tests/data/make_jpeg_xl.py FOLDER`.
+"""Writes `jpeg-xl` anew: `python tests/decode/make_jpeg_xl.py FOLDER`.
 
 FOLDER is where npm has installed jxl-oxide-wasm, and Node.js runs it: a JPEG XL decoder of another
 make than libjxl, which encodes and decodes here. The manifest says what it made of each codestream.
-The images are formulas; no data of anybody.
+The images are formulas, no data of anybody: the work of this project and under its licence.
 """
 
 import hashlib
