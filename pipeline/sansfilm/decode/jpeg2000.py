@@ -8,6 +8,8 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
+from sansfilm.decode.boxes import boxes
+
 _SIZ = b"\xff\x4f\xff\x51"
 _COD, _COC, _SOT = 0xFF52, 0xFF53, 0xFF90
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -121,19 +123,6 @@ def _first_tile(frame: bytes | memoryview, start: int) -> int:
 
 def _start(frame: bytes | memoryview) -> int:
     """Find the codestream: at once, or in a box of a JP2 file (T.800 I.5.4)."""
-    return _codestream_box(frame) if frame[:12] == _JP2 else 0
-
-
-def _codestream_box(frame: bytes | memoryview) -> int:
-    pos = 0
-    while pos + 8 <= len(frame):
-        length, kind = struct.unpack_from(">I4s", frame, pos)
-        head = 8
-        if length == 1 and pos + 16 <= len(frame):
-            length, head = struct.unpack_from(">Q", frame, pos + 8)[0], 16
-        if kind == b"jp2c":
-            return pos + head
-        if length < head:
-            break
-        pos += length
-    return len(frame)
+    if frame[:12] != _JP2:
+        return 0
+    return next((start for kind, start in boxes(frame) if kind == b"jp2c"), len(frame))

@@ -1,6 +1,6 @@
 """The first bits of a JPEG XL codestream (ISO/IEC 18181-1): image size and bit depth."""
 
-import struct
+from sansfilm.decode.boxes import boxes
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIZE = ((1, 9), (1, 13), (1, 18), (1, 30))
@@ -36,18 +36,10 @@ def _inner(frame: bytes | memoryview) -> bytes | memoryview:
     """Return the start of the codestream, out of its container if there is one."""
     if frame[:12] != b"\0\0\0\x0cJXL \r\n\x87\n":
         return frame[:66]
-    pos = 0
-    while pos + 8 <= len(frame):
-        length, kind = struct.unpack_from(">I4s", frame, pos)
-        head = 8
-        if length == 1 and pos + 16 <= len(frame):
-            length, head = struct.unpack_from(">Q", frame, pos + 8)[0], 16
+    for kind, start in boxes(frame):
         if kind in (b"jxlc", b"jxlp"):  # whole, or its first part behind a number
-            start = pos + head + (4 if kind == b"jxlp" else 0)
+            start += 4 if kind == b"jxlp" else 0
             return frame[start : start + 66]
-        if length < head:
-            break
-        pos += length
     return b""
 
 
